@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file access.hpp  How a buffer is going to be used: the six access types and the rule by which two of them conflict.
+
+#include <dmasync/error.hpp>
+
+#include <cstdint>
+#include <string_view>
+#include <system_error>
+
+namespace dmasync {
+
+/// What the holder of a buffer does with it: by CPU or by a device, reading, writing or both.
+///
+/// The enumerators are the flags of the C interface they come from (1 read, 2 write, 4 DMA), so a value received as
+/// flags needs no table; `access_from_flags` refuses what is none of the six.
+/// Source: S3; DMA_BUF_ACCESS_* of the dmabuf-sync proposal.
+enum class access : std::uint8_t {
+    read = 1,
+    write = 2,
+    read_write = 3,
+    dma_read = 5,
+    dma_write = 6,
+    dma_read_write = 7,
+};
+
+/// Whether the holder changes the buffer: it is then alone. `read_write` counts as writing (S3).
+[[nodiscard]] constexpr bool is_write(access a) noexcept { return (static_cast<unsigned>(a) & 2U) != 0; }
+
+/// Whether a device, not the CPU, touches the buffer. Such a holder gets no CPU pointer (S14).
+[[nodiscard]] constexpr bool is_dma(access a) noexcept { return (static_cast<unsigned>(a) & 4U) != 0; }
+
+/// Whether two holders exclude each other. Readers share, CPU and DMA readers alike (S6).
+[[nodiscard]] constexpr bool conflict(access a, access b) noexcept { return is_write(a) || is_write(b); }
+
+/// The same use of the memory without changing it: what a hold becomes by `guard::downgrade`.
+[[nodiscard]] constexpr access as_reader(access a) noexcept { return is_dma(a) ? access::dma_read : access::read; }
+
+/// Whether a value that came from outside (a flag word, a cast) is one of the six.
+[[nodiscard]] constexpr bool is_valid(access a) noexcept {
+    const auto bits = static_cast<unsigned>(a);
+    return bits <= 7U && (bits & 3U) != 0;
+}
+
+/// The access that a flag word stands for.
+/// Errors: `errc::invalid_access` when it stands for none (no direction, or unknown bits); the result is then `read`.
+/// Threads: any.
+[[nodiscard]] inline access access_from_flags(unsigned flags, std::error_code& ec) noexcept {
+    const bool known = flags <= 7U && is_valid(static_cast<access>(flags));
+    ec = known ? std::error_code{} : make_error_code(errc::invalid_access);
+    return known ? static_cast<access>(flags) : access::read;
+}
+
+/// The name of an access as reports print it.
+[[nodiscard]] constexpr std::string_view to_string(access a) noexcept {
+    switch (a) {
+    case access::read: return "read";
+    case access::write: return "write";
+    case access::read_write: return "read_write";
+    case access::dma_read: return "dma_read";
+    case access::dma_write: return "dma_write";
+    case access::dma_read_write: return "dma_read_write";
+    }
+    return "invalid";
+}
+
+} // namespace dmasync

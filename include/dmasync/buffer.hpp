@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file buffer.hpp  A handle on something that can be locked.
+
+#include <dmasync/detail/domain_state.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+namespace dmasync {
+
+/// Refers to a buffer of a domain: a memfd, or plain memory without a descriptor (S13). Cheap to copy; empty by default.
+///
+/// Two handles are equal when they refer to the same buffer. The buffer lives as long as a handle, a hold or a waiter of
+/// it does. Bytes are reached through a guard only (S14).
+/// Threads: a handle one at a time, like a std::shared_ptr; the buffer itself any.
+class buffer {
+public:
+    buffer() noexcept = default;
+    buffer(const buffer& other) noexcept : state_{other.state_} {
+        if (state_ != nullptr) { detail::domain_state::add_handle(*state_); }
+    }
+    buffer(buffer&& other) noexcept : state_{std::exchange(other.state_, nullptr)} {}
+    buffer& operator=(buffer other) noexcept {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~buffer() {
+        if (state_ != nullptr) { state_->owner->drop_handle(*state_); }
+    }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
+    [[nodiscard]] bool operator==(const buffer&) const noexcept = default;
+
+    /// Units: bytes; 0 for an empty handle.
+    [[nodiscard]] std::size_t size() const noexcept { return state_ == nullptr ? 0 : state_->memory.size; }
+
+    [[nodiscard]] std::string_view name() const noexcept {
+        return state_ == nullptr ? std::string_view{} : state_->label.view();
+    }
+
+    /// A descriptor of the memory, to hand to a device or another process; owned by the buffer. -1 without one.
+    [[nodiscard]] int fd() const noexcept { return state_ == nullptr ? -1 : state_->memory.fd.get(); }
+
+    /// The fencing token of the latest grant: grows with every grant that conflicts with one before it, and with every
+    /// lease that runs out. Whoever stores results by token and refuses smaller ones is safe from a holder that was
+    /// away for longer than its lease. 0 for an empty handle.
+    /// Source: S7; Kleppmann, "How to do distributed locking" (2016).
+    [[nodiscard]] std::uint64_t token() const noexcept {
+        return state_ == nullptr ? 0 : state_->owner->token(*state_);
+    }
+
+    /// Ends the use of the buffer: whoever waits for it, and every later lock of it, fails with `errc::closed`. Who
+    /// holds it goes on until it unlocks. An import of the same memory makes a new buffer.
+    void close() const noexcept {
+        if (state_ != nullptr) { state_->owner->close(*state_); }
+    }
+
+private:
+    friend class domain;
+    friend class guard;
+    friend class lock_set;
+    template <access>
+    friend struct lock_request;
+
+    explicit buffer(detail::buffer_state& adopted) noexcept : state_{&adopted} {}
+
+    detail::buffer_state* state_ = nullptr; // owns one of its handles
+};
+
+} // namespace dmasync

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file buffer_state.hpp  What is known of a buffer, shared by all its handles.
+
+#include <dmasync/detail/admission.hpp>
+#include <dmasync/memory.hpp>
+#include <dmasync/name.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <utility>
+
+namespace dmasync::detail {
+
+class domain_state;
+struct buffer_state;
+
+/// Finds a buffer by its memory. Its nodes are made before and freed after the lock is held.
+using buffer_registry = std::map<memory_identity, buffer_state*>;
+
+/// A buffer of a domain: the policy's part of it, its memory, and what keeps it alive.
+///
+/// It dies when no handle, no holder, no waiter and no expired hold is left. The last handle is dropped under the
+/// domain's lock, so that an import can find a buffer again that only its holders keep alive.
+struct buffer_state : buffer_node {
+    buffer_state(domain_state& d, const admission& policy, memory_object m, name n) noexcept
+        : buffer_node{policy}, owner{&d}, memory{std::move(m)}, label{n} {}
+
+    /// Whether nothing refers to it but, perhaps, a registry. Under the domain's lock.
+    [[nodiscard]] bool is_dead() const noexcept { return (state & ~closed) == orphan && pins == 0; }
+
+    domain_state* owner;                   // fixed
+    std::atomic<std::uint32_t> handles{1}; // reaches and leaves 0 under the domain's lock only
+    std::uint32_t pins = 0;                // expired holds whose guard may still point into the memory
+    buffer_registry::node_type node;       // while it is not in the registry
+    const memory_object memory;
+    const name label;
+    buffer_state* next_dead = nullptr;     // links those that are about to be freed
+};
+
+} // namespace dmasync::detail

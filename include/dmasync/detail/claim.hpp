@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file claim.hpp  One acquisition, from request to release, and the pool that its record comes from.
+
+#include <dmasync/detail/admission.hpp>
+#include <dmasync/detail/deadline_book.hpp>
+#include <dmasync/detail/futex.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/name.hpp>
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <stop_token>
+
+namespace dmasync::detail {
+
+class domain_state;
+
+/// Where an acquisition stands. Changed under the domain's lock only.
+enum class phase : std::uint8_t {
+    idle,    ///< in the pool, or being prepared
+    waiting, ///< in the queues
+    held,    ///< granted, not yet released
+    expired, ///< was granted; the lease has run out
+    failed,  ///< will never be granted; `failure` says why
+};
+
+/// The record of one acquisition. Belongs to the awaiter that asks, then to the guard; never moves, so that queues,
+/// deadlines and the loop can point at it while guards are moved about.
+///
+/// Why not in the awaiter: the hold outlives it, and moving a linked record into the guard would cost every lock a
+/// second critical section.
+struct claim : claim_node, timed, work {
+    claim(domain_state& h, entry* room, std::uint32_t size_class, function& resume) noexcept
+        : work{resume}, home{&h}, pool_class{size_class} {
+        entries = room;
+    }
+
+    domain_state* home;                   // fixed
+    std::uint32_t pool_class;             // fixed
+    std::atomic<phase> state{phase::idle}; // read without the lock only by its owner
+    errc failure{};                       // why it failed, or is going to when it is about to wait
+    bool posted = false;                  // in a loop's queue, which then frees it if it was abandoned
+    bool reporting = false;               // its expiry is being reported; the reporter frees it if it was let go
+    bool let_go = false;
+    bool blocking = false;                // a thread waits on `told`, not a coroutine on `loop`
+    futex_word told{0};
+    event_loop* loop = nullptr;           // where the coroutine resumes
+    std::coroutine_handle<> waiter;       // null when abandoned, or not waiting
+    std::chrono::nanoseconds lease{};
+    std::size_t waiters_at_expiry = 0;
+    claim** registration = nullptr;       // the owning lock_set's mark that it is in use; cleared when it no longer is
+    std::stop_source stop{std::nostopstate};
+    name label;
+    void* user = nullptr;
+    claim* next_free = nullptr;           // the pool's
+};
+
+/// Recycles claims, so that no acquisition allocates once as many have been alive together.
+///
+/// Threads: under the domain's lock, but for `allocate`, which is the one that takes time.
+class claim_pool {
+public:
+    /// Some claims of one size, not yet in the pool.
+    struct chunk {
+        chunk* next;
+        std::uint32_t pool_class;
+        std::size_t count;
+    };
+
+    claim_pool(domain_state& home, work::function& resume) noexcept : home_{home}, resume_{resume} {}
+    claim_pool(const claim_pool&) = delete;
+    claim_pool& operator=(const claim_pool&) = delete;
+
+    ~claim_pool() {
+        while (chunks_ != nullptr) {
+            chunk* c = chunks_;
+            chunks_ = c->next;
+            for (std::size_t i = 0; i < c->count; ++i) { claim_in(*c, i)->~claim(); }
+            ::operator delete(static_cast<void*>(c), alignment);
+        }
+    }
+
+    /// A claim with room for `size` buffers; null when the pool has none left.
+    [[nodiscard]] claim* take(std::size_t size) noexcept {
+        claim*& list = free_[class_of(size)];
+        claim* c = list;
+        if (c != nullptr) [[likely]] {
+            list = c->next_free;
+            ++taken_;
+        }
+        return c;
+    }
+
+    void give(claim& c) noexcept {
+        c.next_free = free_[c.pool_class];
+        free_[c.pool_class] = &c;
+        --taken_;
+    }
+
+    /// How many claims are in use.
+    [[nodiscard]] std::size_t taken() const noexcept { return taken_; }
+
+    /// Memory for more claims of a size, to be given to `add`; null when there is none.
+    [[nodiscard]] chunk* allocate(std::size_t size, std::size_t count) noexcept {
+        const std::uint32_t k = class_of(size);
+        void* memory = ::operator new(header + count * stride(k), alignment, std::nothrow);
+        if (memory == nullptr) { return nullptr; }
+        auto* made = ::new (memory) chunk{nullptr, k, count};
+        for (std::size_t i = 0; i < count; ++i) {
+            std::byte* at = static_cast<std::byte*>(memory) + header + i * stride(k);
+            auto* room = reinterpret_cast<entry*>(at + sizeof(claim));
+            for (std::size_t n = 0; n < capacity(k); ++n) { ::new (static_cast<void*>(room + n)) entry; }
+            auto* c = ::new (static_cast<void*>(at)) claim{home_, room, k, resume_};
+            for (std::size_t n = 0; n < capacity(k); ++n) { room[n].claim = c; }
+        }
+        return made;
+    }
+
+    void add(chunk& fresh) noexcept {
+        fresh.next = chunks_;
+        chunks_ = &fresh;
+        for (std::size_t i = fresh.count; i > 0; --i) {
+            claim* c = claim_in(fresh, i - 1);
+            c->next_free = free_[fresh.pool_class];
+            free_[fresh.pool_class] = c;
+        }
+    }
+
+private:
+    static constexpr std::align_val_t alignment{64};
+    static constexpr std::size_t header = 64; // keeps the claims behind it aligned
+
+    // Sizes come in powers of four: room for 4, 16, 64, ... buffers.
+    [[nodiscard]] static std::uint32_t class_of(std::size_t size) noexcept {
+        return size <= 4 ? 0 : (static_cast<std::uint32_t>(std::bit_width(size - 1)) - 1U) / 2U;
+    }
+    [[nodiscard]] static std::size_t capacity(std::uint32_t k) noexcept { return std::size_t{4} << (2U * k); }
+    [[nodiscard]] static std::size_t stride(std::uint32_t k) noexcept {
+        return (sizeof(claim) + capacity(k) * sizeof(entry) + 63U) / 64U * 64U;
+    }
+    [[nodiscard]] static claim* claim_in(chunk& c, std::size_t i) noexcept {
+        return std::launder(
+            reinterpret_cast<claim*>(reinterpret_cast<std::byte*>(&c) + header + i * stride(c.pool_class)));
+    }
+    static_assert(sizeof(chunk) <= header && sizeof(claim) % alignof(entry) == 0 && alignof(claim) <= 64);
+
+    domain_state& home_;
+    work::function& resume_;
+    std::array<claim*, 32> free_{};
+    chunk* chunks_ = nullptr;
+    std::size_t taken_ = 0;
+};
+
+} // namespace dmasync::detail

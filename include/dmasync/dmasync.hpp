@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file dmasync.hpp  Everything. Compiled with DMASYNC_WITHOUT_URING it does without liburing.
+
+#include <dmasync/access.hpp>
+#include <dmasync/buffer.hpp>
+#include <dmasync/domain.hpp>
+#include <dmasync/epoll_loop.hpp>
+#include <dmasync/error.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/guard.hpp>
+#include <dmasync/lease.hpp>
+#include <dmasync/lock.hpp>
+#include <dmasync/lock_options.hpp>
+#include <dmasync/lock_set.hpp>
+#include <dmasync/make_event_loop.hpp>
+#include <dmasync/manual_loop.hpp>
+#include <dmasync/memory.hpp>
+#include <dmasync/name.hpp>
+#include <dmasync/task.hpp>
+#include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
+#include <dmasync/wait.hpp>
+#if !defined(DMASYNC_WITHOUT_URING)
+#include <dmasync/uring_loop.hpp>
+#endif

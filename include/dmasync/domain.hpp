@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file domain.hpp  Buffers that can be locked together.
+
+#include <dmasync/buffer.hpp>
+#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/memory.hpp>
+#include <dmasync/name.hpp>
+
+#include <cstddef>
+#include <span>
+#include <system_error>
+#include <utility>
+
+namespace dmasync {
+
+/// Owns the buffers that may stand in one set, and the policy by which they are granted (kernel: ww_class).
+///
+/// Its event loop runs its leases and deadlines, and resumes its waiters unless they ask for another. Several domains
+/// do not slow each other down; a set cannot span them.
+/// Threads: members from any. Destroy it on its loop's thread, or where no other thread calls it.
+/// Lifetime: its loop outlives it. Its buffers and guards may outlive it: buffers are closed then, every waiter
+/// completes with `errc::closed`, who holds goes on until it unlocks, and leases end no more.
+class domain {
+public:
+    explicit domain(event_loop& loop, domain_options options = {})
+        : state_{new detail::domain_state{loop, std::move(options)}} {}
+    domain(const domain&) = delete;
+    domain& operator=(const domain&) = delete;
+    ~domain() { state_->close(); }
+
+    /// Zeroed memory of a new memfd: shareable by its descriptor, mapped for the CPU.
+    /// Units:  bytes, more than none. The mapping has whole pages; `bytes()` has as many as asked for.
+    /// Errors: what memfd_create(2), ftruncate(2) and mmap(2) say; the buffer is empty then.
+    [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name = {}) { return allocate(size, name, nullptr); }
+    [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, std::error_code& ec) {
+        return allocate(size, name, &ec);
+    }
+
+    /// The buffer of a memfd or another file of memory. Two descriptors of the same memory give the same buffer (S2).
+    /// Errors: `errc::not_a_buffer` when it is something else or has no bytes; what fstat(2) and mmap(2) say. The buffer
+    /// is empty then and the descriptor closed.
+    [[nodiscard]] buffer import(unique_fd fd, dmasync::name name = {}) { return import(std::move(fd), name, nullptr); }
+    [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, std::error_code& ec) {
+        return import(std::move(fd), name, &ec);
+    }
+
+    /// A buffer for memory of the caller's, which outlives its use. The same address gives the same buffer.
+    /// Errors: `errc::not_a_buffer` for no bytes.
+    [[nodiscard]] buffer adopt(std::span<std::byte> memory, dmasync::name name = {}) {
+        return adopt(memory, name, nullptr);
+    }
+    [[nodiscard]] buffer adopt(std::span<std::byte> memory, dmasync::name name, std::error_code& ec) {
+        return adopt(memory, name, &ec);
+    }
+
+    [[nodiscard]] event_loop& loop() const noexcept { return state_->loop(); }
+    [[nodiscard]] domain_counters counters() const noexcept { return state_->counters(); }
+
+private:
+    friend class lock_set;
+
+    [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, std::error_code* ec) {
+        std::error_code failure;
+        return make(detail::allocate_memory(size, name.view(), failure), name, failure, ec, "dmasync: allocate");
+    }
+
+    [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, std::error_code* ec) {
+        std::error_code failure;
+        return make(detail::open_memory(std::move(fd), failure), name, failure, ec, "dmasync: import");
+    }
+
+    [[nodiscard]] buffer adopt(std::span<std::byte> memory, dmasync::name name, std::error_code* ec) {
+        detail::memory_object m;
+        m.cpu = mapping::borrow(memory);
+        m.identity = detail::memory_identity::of(memory.data());
+        m.size = memory.size();
+        const std::error_code failure = memory.empty() ? make_error_code(errc::not_a_buffer) : std::error_code{};
+        return make(std::move(m), name, failure, ec, "dmasync: adopt");
+    }
+
+    [[nodiscard]] buffer make(detail::memory_object m, dmasync::name name, std::error_code failure, std::error_code* ec,
+                              const char* what) {
+        detail::deliver(failure, ec, what);
+        return failure ? buffer{} : buffer{*state_->add_buffer(std::move(m), name)};
+    }
+
+    detail::domain_state* state_;
+};
+
+} // namespace dmasync

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file error.hpp  What can go wrong, as values of one `std::error_code` category.
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <system_error>
+
+namespace dmasync {
+
+/// Every way in which a call of this library can fail by its own judgement. What the kernel answers is passed on
+/// unchanged, as `std::system_category`. docs/errors.md says for each what to do about it.
+enum class errc {
+    empty_set = 1,     ///< a lock of no buffers
+    duplicate_buffer,  ///< one buffer twice in a set, be it by two file descriptors
+    wrong_domain,      ///< buffers of different domains in one set, or an empty buffer handle
+    invalid_access,    ///< flags that are no access type, or bytes asked for in a way the hold does not allow
+    invalid_lease,     ///< a lease of no or negative length
+    would_block,       ///< a try_lock that would have had to wait
+    timed_out,         ///< the deadline passed before the set was granted
+    cancelled,         ///< stop was requested before the set was granted
+    wounded,           ///< an older acquisition took back what this one was given
+    lease_expired,     ///< the hold lasted longer than its lease: its buffers have been given away
+    not_locked,        ///< unlock, renew, ... of a guard that holds nothing (any more)
+    not_in_set,        ///< a buffer that this guard or set does not contain
+    already_locked,    ///< a lock_set that is locked or being locked is locked again, or changed
+    would_deadlock,    ///< a blocking lock that would have to wait on a thread that is running an event loop
+    closed,            ///< the buffer or its domain has been closed
+    not_a_buffer,      ///< import of a file descriptor that is no shareable memory
+    no_cpu_access,     ///< the memory behind the buffer has no CPU mapping
+    out_of_memory,     ///< no memory for one more acquisition or buffer
+};
+
+} // namespace dmasync
+
+template <>
+struct std::is_error_code_enum<dmasync::errc> : std::true_type {};
+
+namespace dmasync {
+
+namespace detail {
+
+class error_category final : public std::error_category {
+public:
+    [[nodiscard]] const char* name() const noexcept override { return "dmasync"; }
+
+    [[nodiscard]] std::string message(int value) const override { return text(static_cast<errc>(value)); }
+
+    [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
+        switch (static_cast<errc>(value)) {
+        case errc::empty_set:
+        case errc::duplicate_buffer:
+        case errc::wrong_domain:
+        case errc::invalid_access:
+        case errc::invalid_lease:
+        case errc::not_in_set: return std::errc::invalid_argument;
+        case errc::would_block: return std::errc::resource_unavailable_try_again;
+        case errc::timed_out: return std::errc::timed_out;
+        case errc::cancelled: return std::errc::operation_canceled;
+        case errc::wounded:
+        case errc::would_deadlock: return std::errc::resource_deadlock_would_occur;
+        case errc::not_locked: return std::errc::operation_not_permitted;
+        case errc::already_locked: return std::errc::device_or_resource_busy;
+        case errc::closed: return std::errc::bad_file_descriptor;
+        case errc::not_a_buffer:
+        case errc::no_cpu_access: return std::errc::not_supported;
+        case errc::out_of_memory: return std::errc::not_enough_memory;
+        case errc::lease_expired: break; // no standard condition says "yours no longer"
+        }
+        return {value, *this};
+    }
+
+private:
+    [[nodiscard]] static const char* text(errc e) noexcept {
+        switch (e) {
+        case errc::empty_set: return "the set of buffers to lock is empty";
+        case errc::duplicate_buffer: return "a buffer is twice in the set";
+        case errc::wrong_domain: return "the buffers of a set belong to different domains, or to none";
+        case errc::invalid_access: return "the access is none of the six, or does not allow this use of the buffer";
+        case errc::invalid_lease: return "a lease must be longer than nothing";
+        case errc::would_block: return "the set cannot be locked at once";
+        case errc::timed_out: return "the deadline passed before the set could be locked";
+        case errc::cancelled: return "the lock was cancelled before the set could be locked";
+        case errc::wounded: return "an older acquisition took the buffers back";
+        case errc::lease_expired: return "the lease ran out and the buffers were given away";
+        case errc::not_locked: return "nothing is held";
+        case errc::not_in_set: return "the buffer is not in the set";
+        case errc::already_locked: return "the set is locked, or being locked, already";
+        case errc::would_deadlock: return "a blocking lock would stop the event loop that runs on this thread";
+        case errc::closed: return "the buffer or its domain is closed";
+        case errc::not_a_buffer: return "the file descriptor is not memory that can be shared";
+        case errc::no_cpu_access: return "the buffer cannot be mapped for the CPU";
+        case errc::out_of_memory: return "out of memory";
+        }
+        return "unknown error";
+    }
+};
+
+} // namespace detail
+
+/// The category of `errc`. Threads: any.
+[[nodiscard]] inline const std::error_category& error_category() noexcept {
+    static const detail::error_category instance;
+    return instance;
+}
+
+/// Lets an `errc` stand wherever a `std::error_code` is expected.
+[[nodiscard]] inline std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), error_category()}; }
+
+namespace detail {
+
+#if defined(__cpp_exceptions)
+inline constexpr bool has_exceptions = true;
+#else
+inline constexpr bool has_exceptions = false;
+#endif
+
+/// Hands a result to whoever asked: into `*ec` where the caller gave one, else thrown when it is a failure. Without
+/// exceptions the caller of a throwing form gets an empty value instead.
+inline void deliver(std::error_code result, std::error_code* ec, [[maybe_unused]] const char* what) {
+    if (ec != nullptr) {
+        *ec = result;
+        return;
+    }
+#if defined(__cpp_exceptions)
+    if (result) { throw std::system_error(result, what); }
+#endif
+}
+
+/// No error for `errc{}`.
+[[nodiscard]] inline std::error_code code_of(errc e) noexcept {
+    return e == errc{} ? std::error_code{} : make_error_code(e);
+}
+
+inline void deliver(errc result, std::error_code* ec, const char* what) { deliver(code_of(result), ec, what); }
+
+/// A broken contract that leaves no safe way on (an object destroyed under its users, say): says which, and stops.
+[[noreturn]] inline void misuse(const char* what) noexcept {
+    std::fprintf(stderr, "dmasync: misuse: %s\n", what);
+    std::abort();
+}
+
+/// What the last failed system call of this thread said.
+[[nodiscard]] inline std::error_code last_system_error() noexcept { return {errno, std::system_category()}; }
+
+} // namespace detail
+
+} // namespace dmasync

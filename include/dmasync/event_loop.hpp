@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file event_loop.hpp  What the library needs of an event loop: time, readiness of descriptors, and a turn to run.
+
+#include <dmasync/detail/timer_heap.hpp>
+#include <dmasync/error.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include <time.h>
+
+namespace dmasync {
+
+/// Why a piece of work is called: to do it, or because its loop is going away and it never will be.
+enum class disposition : std::uint8_t { run, discard };
+
+/// Something to be run once by an event loop. Intrusive: it lives in whatever it belongs to, and must stay there from
+/// `post` until it has been called. Called on the loop's thread; may destroy itself.
+struct work {
+    using function = void(work&, disposition) noexcept;
+
+    explicit work(function& f) noexcept : call{&f} {}
+
+    function* call;
+    work* next = nullptr; // the loop's, while the work is posted
+};
+
+/// Something to be run at a point in time. Must be disarmed before it is destroyed while armed.
+class timer : public work, private detail::timer_node {
+public:
+    explicit timer(function& f) noexcept : work{f} {}
+
+    [[nodiscard]] bool armed() const noexcept { return armed_; }
+    /// When it will fire, or last was to.
+    [[nodiscard]] std::chrono::steady_clock::time_point due() const noexcept { return when; }
+
+private:
+    friend class event_loop;
+    bool armed_ = false;
+};
+
+/// Something to be run once a file descriptor is ready. One-shot. Must be unwatched before it is destroyed while active.
+struct fd_watch : work {
+    explicit fd_watch(function& f) noexcept : work{f} {}
+
+    int fd = -1;
+    short events = 0;  ///< poll(2) bits to wait for
+    short revents = 0; ///< poll(2) bits found, when called; POLLERR and POLLHUP count as ready
+    bool active = false;
+    std::uint32_t slot = 0; // the loop's, while active
+};
+
+/// One thread's source of time, readiness and turns; every awaitable of the library resumes on one.
+///
+/// Words: *the loop's thread* is the one that is in `run` or `poll`, or, while none is, the one that will be next.
+/// Threads: `post`, `stop`, `now`, `fd` and `in_this_thread` from any; everything else from the loop's thread.
+/// Lifetime: outlives the domains made on it and the awaitables that wait on it.
+/// Hosting: any other loop can host this one: wait until `fd()` is readable, then call `poll()`.
+class event_loop {
+public:
+    using clock = std::chrono::steady_clock;
+    using time_point = clock::time_point;
+
+    event_loop(const event_loop&) = delete;
+    event_loop& operator=(const event_loop&) = delete;
+
+    /// Discards what was posted or armed and never ran. Aborts when a domain still uses the loop.
+    virtual ~event_loop() {
+        if (users_.load(std::memory_order_acquire) != 0) { detail::misuse("event_loop destroyed before its domains"); }
+        discard_all();
+    }
+
+    /// The loop's time: the steady clock, or a virtual one.
+    [[nodiscard]] time_point now() const noexcept {
+        return virtual_time_ == nullptr ? clock::now() : virtual_time_->load(std::memory_order_acquire);
+    }
+
+    /// The loop's time read the cheap way: never ahead of `now()`, and behind it by at most `coarse_resolution()`.
+    /// Source: CLOCK_MONOTONIC_COARSE, which is a fifth of the cost: it is what arms a lease on every lock.
+    [[nodiscard]] time_point coarse_now() const noexcept {
+        if (virtual_time_ != nullptr) { return virtual_time_->load(std::memory_order_acquire); }
+        timespec t{};
+        ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+        return time_point{std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec}};
+    }
+
+    /// Units: one tick of the coarse clock (1 to 10 ms); zero for a virtual clock.
+    [[nodiscard]] clock::duration coarse_resolution() const noexcept { return coarse_resolution_; }
+
+    /// Has `w` called on the loop's thread, after everything posted before it by the same thread. Never calls it in
+    /// place. No allocation; a system call only when the loop may be asleep.
+    void post(work& w) noexcept {
+        if (in_this_thread()) {
+            append_local(w);
+            return;
+        }
+        work* head = remote_.load(std::memory_order_relaxed);
+        do {
+            w.next = head;
+        } while (!remote_.compare_exchange_weak(head, &w, std::memory_order_release, // with take_remote
+                                                std::memory_order_relaxed));
+        if (head == nullptr) { wake(); }
+    }
+
+    /// Has `t` called once its time has come, never early. An armed timer is moved.
+    void arm(timer& t, time_point when) noexcept {
+        disarm(t);
+        t.when = when;
+        t.armed_ = true;
+        timers_.push(t);
+        if (!in_this_thread()) { flush_outside_turn(); }
+    }
+
+    /// Takes an armed timer back; it will not be called.
+    void disarm(timer& t) noexcept {
+        if (std::exchange(t.armed_, false)) { timers_.erase(t); }
+    }
+
+    /// Has `w` called once `w.fd` shows one of `w.events`, or an error. The descriptor must stay open meanwhile, and be
+    /// no dma-buf: the kernel wakes such a poll too early when two fences are pending; wait on an exported sync_file.
+    /// Errors: what the kernel says of the descriptor.
+    [[nodiscard]] std::error_code watch(fd_watch& w) noexcept {
+        if (w.active) { detail::misuse("fd_watch is active already"); }
+        w.revents = 0;
+        const std::error_code ec = start_watch(w);
+        w.active = !ec;
+        if (!in_this_thread()) { flush_outside_turn(); }
+        return ec;
+    }
+
+    /// Takes an active watch back; it will not be called.
+    void unwatch(fd_watch& w) noexcept {
+        if (std::exchange(w.active, false)) { stop_watch(w); }
+    }
+
+    /// Runs what comes until `stop` is called. May be called again afterwards.
+    void run() noexcept {
+        const turn_scope scope{*this};
+        while (!stopped_.exchange(false, std::memory_order_acq_rel)) { turn(true); }
+    }
+
+    /// Runs a task of the library's own type, and the loop with it, until the task is done; returns or throws its result.
+    template <class Task>
+    decltype(auto) run(Task&& task) {
+        return std::forward<Task>(task).run_on(*this);
+    }
+
+    /// Makes `run` return after the work it is at; the next `run`, when none is running.
+    void stop() noexcept {
+        stopped_.store(true, std::memory_order_release);
+        if (!in_this_thread()) { wake(); }
+    }
+
+    /// Runs what is ready, without waiting. For hosts: call it when `fd()` is readable.
+    /// Returns: whether anything was.
+    bool poll() noexcept {
+        const turn_scope scope{*this};
+        const std::uint64_t before = calls_;
+        turn(false);
+        run_batch();
+        flush_outside_turn();
+        if (local_ != nullptr) { wake(); } // so that the host comes back
+        return calls_ != before;
+    }
+
+    /// A descriptor that is readable when `poll` has something to do. Owned by the loop.
+    [[nodiscard]] virtual int fd() const noexcept = 0;
+
+    /// Whether the calling thread is in `run` or `poll` of this loop.
+    [[nodiscard]] bool in_this_thread() const noexcept {
+        return runner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+    }
+
+    /// Counts the objects that need the loop to outlive them.
+    void add_user() noexcept { users_.fetch_add(1, std::memory_order_relaxed); }
+    void remove_user() noexcept { users_.fetch_sub(1, std::memory_order_release); } // pairs with the destructor
+
+protected:
+    event_loop() noexcept {
+        timespec t{};
+        ::clock_getres(CLOCK_MONOTONIC_COARSE, &t);
+        coarse_resolution_ = std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec};
+    }
+
+    /// A loop whose time is what `time` says.
+    explicit event_loop(const std::atomic<time_point>& time) noexcept : virtual_time_{&time} {}
+
+    /// For back ends: the descriptor of `w` is ready (or its watch has failed, `revents` POLLERR).
+    void fire(fd_watch& w, short revents) noexcept {
+        w.active = false;
+        w.revents = revents;
+        call(w);
+    }
+
+    /// For back ends, in their destructors.
+    static void discard(fd_watch& w) noexcept {
+        w.active = false;
+        w.call(w, disposition::discard);
+    }
+
+    /// For back ends: the kernel timer set by `set_kernel_timer` has gone off, or is gone.
+    void kernel_timer_fired() noexcept { kernel_timer_ = time_point::max(); }
+
+    /// When the next timer is due; `time_point::max()` without one.
+    [[nodiscard]] time_point next_due() const noexcept {
+        return timers_.empty() ? time_point::max() : timers_.top()->when;
+    }
+
+private:
+    // The back end. All but wake() are called on the loop's thread.
+    virtual void wake() noexcept = 0;                            // from any thread: makes wait() return, fd() readable
+    virtual void wait(bool may_block) noexcept = 0;              // flushes, waits for an event, fires watches
+    virtual void flush() noexcept = 0;                           // gives the kernel what the calls below have asked for
+    virtual void set_kernel_timer(time_point when) noexcept = 0; // makes wait() return, and fd() readable, by then
+    virtual std::error_code start_watch(fd_watch& w) noexcept = 0;
+    virtual void stop_watch(fd_watch& w) noexcept = 0;
+
+    struct turn_scope {
+        explicit turn_scope(event_loop& l) noexcept : loop{l}, outer{l.runner_.load(std::memory_order_relaxed)} {
+            if (outer != std::thread::id{}) { detail::misuse("event_loop run from inside itself or from two threads"); }
+            loop.runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+        }
+        ~turn_scope() { loop.runner_.store(std::thread::id{}, std::memory_order_relaxed); }
+        event_loop& loop;
+        std::thread::id outer;
+    };
+
+    /// What is ready now, once; then the kernel, when there is nothing else to do or it has waited for long enough.
+    void turn(bool may_block) noexcept {
+        constexpr unsigned turns_without_kernel = 61;
+        const bool worked = run_batch();
+        const bool idle = local_ == nullptr && !worked;
+        if (!idle && may_block && ++turns_ % turns_without_kernel != 0) { return; }
+        update_kernel_timer();
+        wait(may_block && idle);
+        fire_timers();
+    }
+
+    void call(work& w) noexcept {
+        ++calls_;
+        w.call(w, disposition::run);
+    }
+
+    void update_kernel_timer() noexcept {
+        if (const time_point due = next_due(); due < kernel_timer_) {
+            kernel_timer_ = due;
+            set_kernel_timer(due);
+        }
+    }
+
+    /// While no turn is going to come by itself a host may be asleep on fd(): the kernel must know everything.
+    void flush_outside_turn() noexcept {
+        update_kernel_timer();
+        flush();
+    }
+
+    /// Runs the work that was posted when the batch began: work posted by it waits for the next, so that nobody starves.
+    bool run_batch() noexcept {
+        take_remote();
+        work* batch = std::exchange(local_, nullptr);
+        local_end_ = &local_;
+        const bool any = batch != nullptr;
+        while (batch != nullptr) {
+            work& w = *batch;
+            batch = w.next;
+            call(w);
+        }
+        return any;
+    }
+
+    void append_local(work& w) noexcept {
+        w.next = nullptr;
+        *local_end_ = &w;
+        local_end_ = &w.next;
+    }
+
+    /// Other threads push on a stack; taken whole and turned round it is a queue.
+    void take_remote() noexcept {
+        work* stack = remote_.load(std::memory_order_relaxed) == nullptr
+                          ? nullptr
+                          : remote_.exchange(nullptr, std::memory_order_acquire); // with post
+        work* queue = nullptr;
+        while (stack != nullptr) {
+            work* rest = stack->next;
+            stack->next = queue;
+            queue = stack;
+            stack = rest;
+        }
+        while (queue != nullptr) {
+            work* rest = queue->next;
+            append_local(*queue);
+            queue = rest;
+        }
+    }
+
+    void fire_timers() noexcept {
+        if (timers_.empty()) { return; }
+        const time_point time = now();
+        while (!timers_.empty() && timers_.top()->when <= time) {
+            timer& t = static_cast<timer&>(*timers_.top());
+            disarm(t);
+            call(t);
+        }
+    }
+
+    void discard_all() noexcept {
+        take_remote();
+        while (local_ != nullptr) {
+            work& w = *local_;
+            local_ = w.next;
+            w.call(w, disposition::discard);
+        }
+        while (!timers_.empty()) {
+            timer& t = static_cast<timer&>(*timers_.top());
+            disarm(t);
+            t.call(t, disposition::discard);
+        }
+    }
+
+    std::atomic<work*> remote_{nullptr};       // a stack: posted by other threads, or while nobody runs the loop
+    std::atomic<std::thread::id> runner_{};    // the thread in run or poll
+    std::atomic<bool> stopped_{false};
+    std::atomic<std::size_t> users_{0};
+    const std::atomic<time_point>* virtual_time_ = nullptr; // invariant: null for the steady clock
+    clock::duration coarse_resolution_{};
+    work* local_ = nullptr;                    // a queue: the loop thread's alone
+    work** local_end_ = &local_;
+    detail::timer_heap timers_;
+    time_point kernel_timer_ = time_point::max(); // the time last given to set_kernel_timer; earlier ones are a waste
+    unsigned turns_ = 0;
+    std::uint64_t calls_ = 0; // of work, timers and watches so far
+};
+
+} // namespace dmasync

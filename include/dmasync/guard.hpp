@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file guard.hpp  What a lock gives: the right to use its buffers, until it is given back or its lease runs out.
+
+#include <dmasync/buffer.hpp>
+#include <dmasync/detail/domain_state.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <stop_token>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace dmasync {
+
+/// Holds the buffers of a set; unlocks them when it is destroyed. Move-only; empty after a move and after `unlock`.
+///
+/// When the lease runs out the guard turns `expired`: its buffers have been given to others. It then does no harm any
+/// more, and says so. One thing it cannot undo: the CPU can go on writing through a span that was taken before. So after
+/// every wait, look at `expired()`, or take the bytes anew, before touching the memory again.
+/// Threads: one at a time; it may be moved to another thread and unlocked there.
+class guard {
+public:
+    guard() noexcept = default;
+    guard(guard&& other) noexcept : claim_{std::exchange(other.claim_, nullptr)}, error_{other.error_} {}
+    guard& operator=(guard&& other) noexcept {
+        if (this != &other) {
+            give_back();
+            claim_ = std::exchange(other.claim_, nullptr);
+            error_ = other.error_;
+        }
+        return *this;
+    }
+    ~guard() { give_back(); }
+
+    /// Whether there is a hold. An expired one counts: it was a hold, and the guard still answers for it.
+    [[nodiscard]] explicit operator bool() const noexcept { return claim_ != nullptr; }
+
+    /// Why a guard is empty: the failure of the lock that made it, else `errc::not_locked`. No error while it holds.
+    [[nodiscard]] std::error_code error() const noexcept {
+        return claim_ == nullptr ? make_error_code(error_) : std::error_code{};
+    }
+
+    /// Whether the lease has run out and the buffers have been given away.
+    [[nodiscard]] bool expired() const noexcept {
+        // acquire, with expire: what follows comes after the buffers were given away
+        return claim_ != nullptr && claim_->state.load(std::memory_order_acquire) == detail::phase::expired;
+    }
+
+    /// Gives the buffers back and empties the guard. Never blocks, never throws; resumes nobody in place.
+    /// Returns: nothing; `errc::lease_expired` when they had been given away before, `errc::not_locked` when empty.
+    std::error_code unlock() noexcept {
+        error_ = errc::not_locked;
+        return detail::code_of(give_back());
+    }
+
+    /// Gives one buffer back before the others.
+    /// Errors: `errc::not_in_set`, also when it was released before; `errc::lease_expired`, `errc::not_locked`.
+    void release(const buffer& b) { deliver(change(&detail::domain_state::release, b), nullptr); }
+    void release(const buffer& b, std::error_code& ec) noexcept { deliver(change(&detail::domain_state::release, b), &ec); }
+
+    /// Goes on as a reader of a buffer that was locked for writing, without a moment in between. Other readers may join;
+    /// a writable span taken before must not be used any more. Nothing happens to a buffer locked for reading.
+    /// Errors: as `release`.
+    void downgrade(const buffer& b) { deliver(change(&detail::domain_state::downgrade, b), nullptr); }
+    void downgrade(const buffer& b, std::error_code& ec) noexcept {
+        deliver(change(&detail::domain_state::downgrade, b), &ec);
+    }
+
+    /// Makes the lease end `lease` from now. While somebody waits for one of the buffers it is capped, so that he waits
+    /// for no longer than one original lease; it never gets shorter.
+    /// Returns: when the lease ends now.
+    /// Errors:  `errc::lease_expired` when it is too late, `errc::invalid_lease`, `errc::not_locked`.
+    event_loop::time_point renew(std::chrono::nanoseconds lease) { return renew(lease, nullptr); }
+    event_loop::time_point renew(std::chrono::nanoseconds lease, std::error_code& ec) noexcept {
+        return renew(lease, &ec);
+    }
+
+    /// When the lease ends, or ended; the clock's maximum for `no_lease` and for an empty guard.
+    [[nodiscard]] event_loop::time_point expires_at() const noexcept {
+        return claim_ == nullptr ? event_loop::time_point::max() : claim_->home->expires_at(*claim_);
+    }
+
+    /// The fencing token of this hold of the buffer; see `buffer::token`. After expiry it is smaller than the buffer's.
+    /// Errors: `errc::not_in_set`, `errc::not_locked`; the token is 0 then.
+    [[nodiscard]] std::uint64_t token(const buffer& b) const { return token(b, nullptr); }
+    [[nodiscard]] std::uint64_t token(const buffer& b, std::error_code& ec) const noexcept { return token(b, &ec); }
+
+    /// A token that is stopped when the lease runs out: its callbacks run on the thread that finds out, usually the
+    /// domain's loop. Allocates when first called. An empty guard gives a token that never stops.
+    [[nodiscard]] std::stop_token stop_token() const {
+        return claim_ == nullptr ? std::stop_token{} : claim_->home->stop_token(*claim_);
+    }
+
+    /// The bytes of a buffer that was locked for CPU access.
+    /// Errors: `errc::invalid_access` for a DMA access; `errc::no_cpu_access` when the memory cannot be mapped;
+    /// `errc::not_in_set`, `errc::lease_expired`, `errc::not_locked`. The span is empty then.
+    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b) const { return bytes(entry_of(b), false, nullptr); }
+    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b, std::error_code& ec) const noexcept {
+        return bytes(entry_of(b), false, &ec);
+    }
+
+    /// The same, for a buffer that was locked for writing. Further error: `errc::invalid_access` for a reader.
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const { return bytes(entry_of(b), true, nullptr); }
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b, std::error_code& ec) const noexcept {
+        return bytes(entry_of(b), true, &ec);
+    }
+
+protected:
+    /// The bytes of the buffer that was asked for as number `index`; the access is known to allow it, or was before a
+    /// downgrade.
+    [[nodiscard]] std::span<std::byte> bytes_at(std::size_t index, bool writing, std::error_code* ec) const {
+        return bytes(claim_ == nullptr ? nullptr : &claim_->entries[index], writing, ec);
+    }
+
+private:
+    friend class lock_operation;
+
+    explicit guard(detail::claim& held) noexcept : claim_{&held} {}
+    explicit guard(errc why) noexcept : error_{why} {}
+
+    errc give_back() noexcept {
+        if (claim_ == nullptr) { return errc::not_locked; }
+        detail::claim& c = *std::exchange(claim_, nullptr);
+        return c.home->unlock(c);
+    }
+
+    static void deliver(errc e, std::error_code* ec) {
+        detail::deliver(e, ec, "dmasync: guard");
+    }
+
+    [[nodiscard]] errc change(errc (detail::domain_state::*step)(detail::claim&, const detail::buffer_state*),
+                              const buffer& b) noexcept {
+        return claim_ == nullptr ? errc::not_locked : (claim_->home->*step)(*claim_, b.state_);
+    }
+
+    event_loop::time_point renew(std::chrono::nanoseconds lease, std::error_code* ec) {
+        event_loop::time_point until{};
+        deliver(claim_ == nullptr ? errc::not_locked : claim_->home->renew(*claim_, lease, until), ec);
+        return until;
+    }
+
+    [[nodiscard]] std::uint64_t token(const buffer& b, std::error_code* ec) const {
+        std::uint64_t value = 0;
+        deliver(claim_ == nullptr ? errc::not_locked : claim_->home->token(*claim_, b.state_, value), ec);
+        return value;
+    }
+
+    [[nodiscard]] const detail::entry* entry_of(const buffer& b) const noexcept {
+        return claim_ == nullptr ? nullptr : detail::domain_state::find(*claim_, b.state_);
+    }
+
+    [[nodiscard]] std::span<std::byte> bytes(const detail::entry* e, bool writing, std::error_code* ec) const {
+        const errc refusal = refuse_bytes(e, writing);
+        deliver(refusal, ec);
+        return refusal == errc{} ? detail::domain_state::state_of(*e).memory.cpu.bytes() : std::span<std::byte>{};
+    }
+
+    [[nodiscard]] errc refuse_bytes(const detail::entry* e, bool writing) const noexcept {
+        if (claim_ == nullptr) { return errc::not_locked; }
+        if (expired()) { return errc::lease_expired; }
+        if (e == nullptr || e->buffer == nullptr) { return errc::not_in_set; }
+        if (is_dma(e->mode) || (writing && !is_write(e->mode))) { return errc::invalid_access; }
+        const mapping& cpu = detail::domain_state::state_of(*e).memory.cpu;
+        return cpu.bytes().empty() || (writing && !cpu.writable()) ? errc::no_cpu_access : errc{};
+    }
+
+    detail::claim* claim_ = nullptr; // owned: a held or expired claim
+    errc error_ = errc::not_locked;
+};
+
+/// A guard whose accesses are known to the compiler, in the order in which `lock` was given them: `bytes<0>()` is const
+/// for a reader, mutable for a writer, and does not compile for DMA (S14).
+template <access... Accesses>
+class guard_of : public guard {
+    static constexpr std::array modes{Accesses...};
+    static constexpr bool has_cpu = (... || !is_dma(Accesses));
+    static constexpr bool has_cpu_write = (... || (!is_dma(Accesses) && is_write(Accesses)));
+
+    template <std::size_t Index>
+    [[nodiscard]] static consteval bool is_cpu() {
+        if constexpr (Index < modes.size()) { return !is_dma(modes[Index]); }
+        return false;
+    }
+
+public:
+    guard_of() noexcept = default;
+    explicit guard_of(guard g) noexcept : guard{std::move(g)} {}
+
+    /// The bytes of the buffer that was given as number `Index`: const for a reader, mutable for a writer.
+    /// Errors: as `guard::bytes`.
+    template <std::size_t Index>
+        requires(is_cpu<Index>())
+    [[nodiscard]] auto bytes() const {
+        return typed<Index>(nullptr);
+    }
+    template <std::size_t Index>
+        requires(is_cpu<Index>())
+    [[nodiscard]] auto bytes(std::error_code& ec) const noexcept {
+        return typed<Index>(&ec);
+    }
+
+    // As in guard, where at least one of the buffers can give them.
+    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b) const
+        requires(has_cpu)
+    {
+        return guard::bytes(b);
+    }
+    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b, std::error_code& ec) const noexcept
+        requires(has_cpu)
+    {
+        return guard::bytes(b, ec);
+    }
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const
+        requires(has_cpu_write)
+    {
+        return guard::writable_bytes(b);
+    }
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b, std::error_code& ec) const noexcept
+        requires(has_cpu_write)
+    {
+        return guard::writable_bytes(b, ec);
+    }
+
+private:
+    template <std::size_t Index>
+    [[nodiscard]] auto typed(std::error_code* ec) const {
+        constexpr bool writing = is_write(modes[Index]);
+        using byte = std::conditional_t<writing, std::byte, const std::byte>;
+        return std::span<byte>{this->bytes_at(Index, writing, ec)};
+    }
+};
+
+} // namespace dmasync

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file lock.hpp  Locks a set of buffers: all of them or none.
+///
+///     auto held = co_await lock(read(camera), write(screen));
+///     auto held = co_await lock(read(camera), dma_write(screen), lock_options{.lease = 50ms, .name = "compose"});
+///     auto held = co_await lock(write(screen), error);        // std::error_code: never throws
+///     auto held = try_lock(read(camera));                     // now or not at all
+///     auto held = blocking_lock(read(camera));                // for threads without coroutines
+
+#include <dmasync/buffer.hpp>
+#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/guard.hpp>
+#include <dmasync/lock_options.hpp>
+
+#include <array>
+#include <coroutine>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace dmasync {
+
+/// A buffer with the access it is to be locked for. Made by the functions below; the handle outlives it.
+template <access Mode>
+struct lock_request {
+    static constexpr access mode = Mode;
+
+    explicit lock_request(const buffer& b) noexcept : node{b.state_} {}
+
+    detail::buffer_node* node;
+};
+
+// The six ways to ask for a buffer (S3).
+[[nodiscard]] inline lock_request<access::read> read(const buffer& b) noexcept { return lock_request<access::read>{b}; }
+[[nodiscard]] inline lock_request<access::write> write(const buffer& b) noexcept { return lock_request<access::write>{b}; }
+[[nodiscard]] inline lock_request<access::read_write> read_write(const buffer& b) noexcept {
+    return lock_request<access::read_write>{b};
+}
+[[nodiscard]] inline lock_request<access::dma_read> dma_read(const buffer& b) noexcept {
+    return lock_request<access::dma_read>{b};
+}
+[[nodiscard]] inline lock_request<access::dma_write> dma_write(const buffer& b) noexcept {
+    return lock_request<access::dma_write>{b};
+}
+[[nodiscard]] inline lock_request<access::dma_read_write> dma_read_write(const buffer& b) noexcept {
+    return lock_request<access::dma_read_write>{b};
+}
+
+/// One acquisition by one caller: what all forms of locking have in common.
+///
+/// It asks at once, and waits only when it must. While it waits, three others may settle it: whoever releases the
+/// buffers, the deadline, and a stop request. The domain's lock decides which; the waiter is told once.
+class lock_operation {
+public:
+    lock_operation(const lock_operation&) = delete;
+    lock_operation& operator=(const lock_operation&) = delete;
+
+protected:
+    /// `options` outlive the operation. `registration` is a lock_set's mark that it is in use.
+    lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
+                   std::error_code* ec, detail::claim** registration = nullptr) noexcept
+        : home_{home}, set_{set}, options_{options}, registration_{registration}, ec_{ec} {}
+
+    /// Destroying a waiting coroutine is a way to give up. Where it would have resumed, or while its loop rests.
+    ~lock_operation() {
+        on_stop_.reset(); // first: a callback on another thread uses the claim
+        if (claim_ != nullptr) { home_->abandon(*claim_); }
+    }
+
+    /// Returns: whether there is nothing to wait for, be it that the set is granted or that it never will be.
+    [[nodiscard]] bool try_now(bool sweep = false) noexcept {
+        if (home_ == nullptr) {
+            why_ = errc::wrong_domain;
+        } else if (const std::stop_token* stop = options_.stop.get(); stop != nullptr && stop->stop_requested()) {
+            why_ = errc::cancelled;
+        } else {
+            claim_ = sweep ? home_->try_acquire_swept(set_, options_, registration_, why_)
+                           : home_->try_acquire(set_, options_, registration_, why_);
+        }
+        return why_ != errc::would_block;
+    }
+
+    /// Returns: whether the coroutine has to wait to be resumed. It may have been by then: nothing of `this` is touched
+    /// after the claim has been published.
+    [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept {
+        return prepare() && publish(waiter, false);
+    }
+
+    /// Waits on this thread, until the set is granted or never will be.
+    void block() noexcept {
+        if (try_now(true)) { return; }
+        if (home_->loop().in_this_thread()) {
+            why_ = errc::would_deadlock;
+        } else if (prepare() && publish(nullptr, true)) {
+            home_->block(*claim_, options_.deadline);
+        }
+    }
+
+    /// The outcome. To be called once.
+    [[nodiscard]] guard take() {
+        on_stop_.reset();
+        if (claim_ != nullptr) { why_ = outcome(*claim_); }
+        if (why_ == errc{}) [[likely]] {
+            if (ec_ != nullptr) { ec_->clear(); }
+            return guard{*std::exchange(claim_, nullptr)};
+        }
+        detail::deliver(why_, ec_, "dmasync: lock");
+        return guard{why_};
+    }
+
+    /// The same for those to whom it is no failure that the set is not free.
+    [[nodiscard]] guard take_tried() {
+        if (why_ == errc::would_block && ec_ == nullptr) { return guard{why_}; }
+        return take();
+    }
+
+private:
+    struct canceller {
+        detail::claim* target;
+        void operator()() const noexcept { target->home->cancel(*target, errc::cancelled); }
+    };
+
+    [[nodiscard]] bool prepare() noexcept {
+        claim_ = home_->prepare(set_.size());
+        why_ = claim_ == nullptr ? errc::out_of_memory : errc{};
+        return claim_ != nullptr;
+    }
+
+    [[nodiscard]] bool publish(std::coroutine_handle<> waiter, bool blocking) noexcept {
+        detail::claim& c = *claim_;
+        c.waiter = waiter;
+        c.blocking = blocking;
+        // Before the claim waits: afterwards this object may be gone while the callback is still being put in place.
+        if (const std::stop_token* stop = options_.stop.get(); stop != nullptr && stop->stop_possible()) {
+            on_stop_.emplace(*stop, canceller{&c});
+        }
+        return c.home->wait(c, set_, options_, registration_);
+    }
+
+    [[nodiscard]] static errc outcome(const detail::claim& c) noexcept {
+        switch (c.state.load(std::memory_order_acquire)) { // with expire
+        case detail::phase::held: return errc{};
+        case detail::phase::expired: return errc::lease_expired; // it was not resumed in time
+        default: return c.failure;
+        }
+    }
+
+    detail::domain_state* home_;
+    std::span<const detail::request> set_;
+    const lock_options& options_;
+    detail::claim** registration_;
+    std::error_code* ec_;
+    detail::claim* claim_ = nullptr; // owned, from the first attempt until the guard takes it
+    errc why_{};
+    std::optional<std::stop_callback<canceller>> on_stop_;
+};
+
+namespace detail {
+
+/// Stands for options that were not given: nothing to build, nothing to copy.
+struct no_options {
+    static constexpr lock_options value{};
+};
+
+struct given_options {
+    lock_options value;
+};
+
+/// What the arguments of a lock come to: requests first, then options, then an error code.
+template <class Options, access... Modes>
+struct lock_arguments {
+    using guard_type = guard_of<Modes...>;
+
+    std::array<request, sizeof...(Modes)> set;
+    [[no_unique_address]] Options options;
+    std::error_code* ec = nullptr;
+
+    template <class... Args>
+    explicit lock_arguments(Args&... args) noexcept {
+        request* next = set.data();
+        (put(args, next), ...);
+    }
+
+    template <access Mode>
+    void put(const lock_request<Mode>& r, request*& next) noexcept {
+        *next++ = {r.node, Mode};
+    }
+    void put(const lock_options& o, request*&) noexcept { options.value = o; }
+    void put(std::error_code& e, request*&) noexcept { ec = &e; }
+
+    [[nodiscard]] domain_state* home() const noexcept {
+        return set[0].buffer == nullptr ? nullptr : static_cast<buffer_state*>(set[0].buffer)->owner;
+    }
+};
+
+/// Sorts the arguments out: `Modes` are those of the requests so far.
+template <class Requests, class... Args>
+struct parse_arguments;
+
+template <access...>
+struct mode_list {};
+
+template <access... Modes, access Mode, class... Rest>
+struct parse_arguments<mode_list<Modes...>, lock_request<Mode>, Rest...>
+    : parse_arguments<mode_list<Modes..., Mode>, Rest...> {};
+
+template <access First, access... Modes>
+struct parse_arguments<mode_list<First, Modes...>> : std::type_identity<lock_arguments<no_options, First, Modes...>> {};
+template <access First, access... Modes>
+struct parse_arguments<mode_list<First, Modes...>, std::error_code>
+    : std::type_identity<lock_arguments<no_options, First, Modes...>> {};
+template <access First, access... Modes>
+struct parse_arguments<mode_list<First, Modes...>, lock_options>
+    : std::type_identity<lock_arguments<given_options, First, Modes...>> {};
+template <access First, access... Modes>
+struct parse_arguments<mode_list<First, Modes...>, lock_options, std::error_code>
+    : std::type_identity<lock_arguments<given_options, First, Modes...>> {};
+
+template <class... Args>
+using arguments_of = typename parse_arguments<mode_list<>, std::remove_cvref_t<Args>...>::type;
+
+} // namespace detail
+
+/// One or more requests, then `lock_options` if any, then a `std::error_code&` if any.
+template <class... Args>
+concept describes_lock = requires { typename detail::arguments_of<Args...>; };
+
+/// A lock that is being waited for. Awaitable once, in any coroutine.
+template <class Arguments>
+class [[nodiscard]] lock_awaitable : Arguments, lock_operation {
+public:
+    using guard_type = typename Arguments::guard_type;
+
+    template <class... Args>
+    explicit lock_awaitable(Args&... args) noexcept
+        : Arguments{args...}, lock_operation{this->home(), this->set, this->options.value, this->ec} {}
+
+    [[nodiscard]] bool await_ready() noexcept { return this->try_now(); }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->suspend(h); }
+    [[nodiscard]] guard_type await_resume() { return guard_type{this->take()}; }
+
+    [[nodiscard]] guard_type block_and_take() {
+        this->block();
+        return guard_type{this->take()};
+    }
+    [[nodiscard]] guard_type try_and_take() {
+        static_cast<void>(this->try_now(true));
+        return guard_type{this->take_tried()};
+    }
+};
+
+/// Locks all the buffers, or none: `co_await lock(read(a), write(b), ...)`. Deadlock-free in whatever order others ask;
+/// nobody who asked later and wants the same overtakes.
+/// Returns: an awaitable of a `guard_of<...>`. Uncontended it neither suspends, allocates nor calls the kernel.
+/// Errors:  thrown as std::system_error, or set in a trailing std::error_code (and, without exceptions, in
+///          `guard::error()` of the empty guard): `wrong_domain`, `duplicate_buffer`, `closed`, `invalid_lease`,
+///          `timed_out`, `cancelled`, `lease_expired` (granted, but resumed after the lease), `out_of_memory`.
+/// Threads: any. Resumes on the loop given as `on`, else on the domain's; in place when nothing had to be waited for.
+/// Lifetime: the buffers' handles, the stop token and the error code outlive the `co_await` expression.
+/// Source:  S4, S6; kernel Documentation/locking/ww-mutex-design.rst.
+template <class... Args>
+    requires describes_lock<Args...>
+[[nodiscard]] auto lock(Args&&... args) noexcept {
+    return lock_awaitable<detail::arguments_of<Args...>>{args...};
+}
+
+/// Locks all the buffers now, or none.
+/// Returns: the guard; an empty one whose `error()` is `errc::would_block` when somebody is in the way: that is not
+///          thrown, but set in a trailing std::error_code.
+/// Errors:  else as `lock`.
+/// Threads: any.
+template <class... Args>
+    requires describes_lock<Args...>
+[[nodiscard]] auto try_lock(Args&&... args) {
+    return lock_awaitable<detail::arguments_of<Args...>>{args...}.try_and_take();
+}
+
+/// Locks all the buffers, blocking the thread. For threads that run no event loop; the domain's loop need not run.
+/// Errors:  as `lock`; `would_deadlock` when it would have to wait on a thread that is in the domain's loop.
+/// Threads: any.
+template <class... Args>
+    requires describes_lock<Args...>
+[[nodiscard]] auto blocking_lock(Args&&... args) {
+    return lock_awaitable<detail::arguments_of<Args...>>{args...}.block_and_take();
+}
+
+} // namespace dmasync

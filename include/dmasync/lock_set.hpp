@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file lock_set.hpp  A set of buffers that is made once and locked many times.
+
+#include <dmasync/buffer.hpp>
+#include <dmasync/domain.hpp>
+#include <dmasync/guard.hpp>
+#include <dmasync/lock.hpp>
+#include <dmasync/lock_options.hpp>
+
+#include <algorithm>
+#include <coroutine>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace dmasync {
+
+/// A named set of buffers with their accesses, locked every frame, say. It keeps its buffers alive.
+///
+/// Locked by one acquisition at a time: while that waits or holds, the set can be neither locked again nor changed.
+/// Destroying the set leaves a guard that it gave as it is; a coroutine that waits for it has to be gone before.
+/// Threads: one at a time; its guards are independent of it.
+/// Source:  S1, S2 (the sync object of the proposal).
+class lock_set {
+public:
+    /// `defaults` hold for every lock that does not say otherwise; its stop token and deadline are not kept.
+    explicit lock_set(domain& d, dmasync::name name = {}, const lock_options& defaults = {}) noexcept
+        : state_{d.state_}, defaults_{.lease = defaults.lease, .on = defaults.on, .name = name, .user = defaults.user} {}
+    lock_set(const lock_set&) = delete;
+    lock_set& operator=(const lock_set&) = delete;
+    ~lock_set() { state_->unregister(live_); }
+
+    /// Puts a buffer into the set.
+    /// Errors: `errc::duplicate_buffer`, `wrong_domain`, `invalid_access`, `already_locked`; the set is as it was then.
+    void add(const buffer& b, access mode) { add(b, mode, nullptr); }
+    void add(const buffer& b, access mode, std::error_code& ec) { add(b, mode, &ec); }
+
+    /// Takes a buffer out of the set.
+    /// Errors: `errc::not_in_set`, `already_locked`.
+    void remove(const buffer& b) { remove(b, nullptr); }
+    void remove(const buffer& b, std::error_code& ec) { remove(b, &ec); }
+
+    /// Takes all of them out.
+    /// Errors: `errc::already_locked`.
+    void clear() { clear(nullptr); }
+    void clear(std::error_code& ec) { clear(&ec); }
+
+    [[nodiscard]] std::size_t size() const noexcept { return buffers_.size(); }
+    [[nodiscard]] std::string_view name() const noexcept { return defaults_.name.view(); }
+
+private:
+    struct own_options {
+        std::optional<lock_options> value; // none: the set's are used as they are
+    };
+
+public:
+    /// A lock of the set that is being waited for. Awaitable once, in any coroutine.
+    class [[nodiscard]] awaitable : own_options, lock_operation {
+    public:
+        awaitable(lock_set& s, std::error_code* ec) noexcept
+            : lock_operation{s.state_, s.requests_, s.defaults_, ec, &s.live_} {}
+        awaitable(lock_set& s, const lock_options& o, std::error_code* ec) noexcept
+            : own_options{s.with_defaults(o)}, lock_operation{s.state_, s.requests_, *this->value, ec, &s.live_} {}
+
+        [[nodiscard]] bool await_ready() noexcept { return try_now(); }
+        [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return suspend(h); }
+        [[nodiscard]] guard await_resume() { return take(); }
+
+        [[nodiscard]] guard block_and_take() {
+            block();
+            return take();
+        }
+        [[nodiscard]] guard try_and_take() {
+            static_cast<void>(try_now(true));
+            return take_tried();
+        }
+    };
+
+    /// Locks the whole set: `co_await set.lock()`. Guarantee, errors and threads as `dmasync::lock`; further errors:
+    /// `errc::empty_set`, `already_locked`. A reused set locks without allocating.
+    [[nodiscard]] awaitable lock() noexcept { return {*this, nullptr}; }
+    [[nodiscard]] awaitable lock(const lock_options& o) noexcept { return {*this, o, nullptr}; }
+    [[nodiscard]] awaitable lock(const lock_options& o, std::error_code& ec) noexcept { return {*this, o, &ec}; }
+    [[nodiscard]] awaitable lock(std::error_code& ec) noexcept { return {*this, &ec}; }
+
+    /// As `dmasync::try_lock`.
+    [[nodiscard]] guard try_lock(const lock_options& o = {}) { return lock(o).try_and_take(); }
+    [[nodiscard]] guard try_lock(const lock_options& o, std::error_code& ec) { return lock(o, ec).try_and_take(); }
+    [[nodiscard]] guard try_lock(std::error_code& ec) { return lock(ec).try_and_take(); }
+
+    /// As `dmasync::blocking_lock`.
+    [[nodiscard]] guard blocking_lock(const lock_options& o = {}) { return lock(o).block_and_take(); }
+    [[nodiscard]] guard blocking_lock(const lock_options& o, std::error_code& ec) { return lock(o, ec).block_and_take(); }
+    [[nodiscard]] guard blocking_lock(std::error_code& ec) { return lock(ec).block_and_take(); }
+
+private:
+    [[nodiscard]] lock_options with_defaults(lock_options o) const noexcept {
+        if (!o.lease) { o.lease = defaults_.lease; }
+        if (o.on == nullptr) { o.on = defaults_.on; }
+        if (o.name.empty()) { o.name = defaults_.name; }
+        if (o.user == nullptr) { o.user = defaults_.user; }
+        return o;
+    }
+
+    [[nodiscard]] std::ptrdiff_t index_of(const buffer& b) const noexcept {
+        return std::find(buffers_.begin(), buffers_.end(), b) - buffers_.begin();
+    }
+
+    [[nodiscard]] bool contains(const buffer& b) const noexcept { return index_of(b) != std::ssize(buffers_); }
+
+    [[nodiscard]] errc refuse_change() const noexcept {
+        return state_->in_use(live_) ? errc::already_locked : errc{};
+    }
+
+    [[nodiscard]] errc refuse_add(const buffer& b, access mode) const noexcept {
+        if (!is_valid(mode)) { return errc::invalid_access; }
+        if (!b || b.state_->owner != state_) { return errc::wrong_domain; }
+        return contains(b) ? errc::duplicate_buffer : refuse_change();
+    }
+
+    /// Returns: whether there is nothing against it; otherwise the reason has been delivered.
+    [[nodiscard]] static bool accept(errc refusal, std::error_code* ec, const char* what) {
+        detail::deliver(refusal, ec, what);
+        return refusal == errc{};
+    }
+
+    void add(const buffer& b, access mode, std::error_code* ec) {
+        if (!accept(refuse_add(b, mode), ec, "dmasync: lock_set::add")) { return; }
+        buffers_.push_back(b);
+        requests_.push_back({b.state_, mode});
+    }
+
+    void remove(const buffer& b, std::error_code* ec) {
+        const errc refusal = contains(b) ? refuse_change() : errc::not_in_set;
+        if (!accept(refusal, ec, "dmasync: lock_set::remove")) { return; }
+        const std::ptrdiff_t i = index_of(b);
+        buffers_.erase(buffers_.begin() + i);
+        requests_.erase(requests_.begin() + i);
+    }
+
+    void clear(std::error_code* ec) {
+        if (!accept(refuse_change(), ec, "dmasync: lock_set::clear")) { return; }
+        buffers_.clear();
+        requests_.clear();
+    }
+
+    detail::domain_state* state_;          // outlives the set: by the domain, or by the buffers below
+    std::vector<buffer> buffers_;
+    std::vector<detail::request> requests_; // invariant: one for each of buffers_, in the same order
+    detail::claim* live_ = nullptr;        // the acquisition that is going on; changed under the domain's lock
+    lock_options defaults_;
+};
+
+} // namespace dmasync

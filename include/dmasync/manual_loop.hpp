@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file manual_loop.hpp  An event loop whose time stands still unless it is moved: for tests and simulations.
+
+#include <dmasync/detail/wake_fd.hpp>
+#include <dmasync/detail/watch_table.hpp>
+#include <dmasync/error.hpp>
+#include <dmasync/event_loop.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <system_error>
+#include <vector>
+
+#include <fcntl.h>
+#include <poll.h>
+
+namespace dmasync {
+
+namespace detail {
+
+/// A base before the loop: the loop's time must exist before the loop does.
+struct virtual_clock {
+    std::atomic<std::chrono::steady_clock::time_point> time{std::chrono::steady_clock::time_point{std::chrono::hours{1}}};
+};
+
+} // namespace detail
+
+/// A loop on a virtual clock. Guarantees and threads: event_loop; the same calls give the same run.
+///
+/// `run` and `run(task)` move time by themselves: when nothing is ready, to the next timer. When there is no timer
+/// either they wait for other threads and for watched descriptors.
+class manual_loop final : detail::virtual_clock, public event_loop {
+public:
+    /// Errors: throws std::system_error when the kernel gives no eventfd; aborts without exceptions.
+    manual_loop() : event_loop{static_cast<detail::virtual_clock&>(*this).time}, wake_{failure_} {
+        detail::deliver(failure_, nullptr, "dmasync: manual_loop");
+        if (failure_) { detail::misuse("manual_loop without an eventfd"); }
+    }
+
+    ~manual_loop() override {
+        while (fd_watch* w = watches_.any()) {
+            watches_.remove(*w);
+            discard(*w);
+        }
+    }
+
+    /// Readable when another thread has posted. Timers and watches do not show: time and readiness are asked for.
+    [[nodiscard]] int fd() const noexcept override { return wake_.get(); }
+
+    /// Runs everything that is ready now, and what becomes ready by it, until nothing is.
+    void run_ready() noexcept {
+        while (poll()) {}
+    }
+
+    /// Moves time on, from timer to timer: each runs at its own time, with everything that becomes ready by it.
+    void advance(clock::duration d) noexcept {
+        const time_point end = now() + d;
+        run_ready();
+        while (next_due() <= end) {
+            set(std::max(now(), next_due()));
+            run_ready();
+        }
+        set(end);
+    }
+
+    /// Moves time without running anything: as if the thread had been away.
+    void set(time_point t) noexcept { time.store(t, std::memory_order_release); }
+
+private:
+    void wake() noexcept override { wake_.signal(); }
+
+    void flush() noexcept override {}
+
+    void set_kernel_timer(time_point) noexcept override { kernel_timer_fired(); } // there is none
+
+    void wait(bool may_block) noexcept override {
+        if (may_block && next_due() != time_point::max()) {
+            set(std::max(now(), next_due()));
+            may_block = false;
+        }
+        polled_.assign(1, pollfd{wake_.get(), POLLIN, 0});
+        keys_.assign(1, 0);
+        watches_.for_each([&](const fd_watch& w) {
+            polled_.push_back({w.fd, w.events, 0});
+            keys_.push_back(watches_.key(w));
+        });
+        if (::poll(polled_.data(), polled_.size(), may_block ? -1 : 0) <= 0) { return; }
+        if (polled_[0].revents != 0) { wake_.clear(); }
+        for (std::size_t i = 1; i < polled_.size(); ++i) {
+            fd_watch* w = polled_[i].revents == 0 ? nullptr : watches_.find(keys_[i]);
+            if (w == nullptr) { continue; }
+            watches_.remove(*w);
+            fire(*w, polled_[i].revents);
+        }
+    }
+
+    std::error_code start_watch(fd_watch& w) noexcept override {
+        if (::fcntl(w.fd, F_GETFD) < 0) { return detail::last_system_error(); }
+        return watches_.add(w) == detail::watch_table::key_limit ? make_error_code(errc::out_of_memory)
+                                                                 : std::error_code{};
+    }
+
+    void stop_watch(fd_watch& w) noexcept override { watches_.remove(w); }
+
+    std::error_code failure_; // of construction
+    detail::wake_fd wake_;
+    detail::watch_table watches_;
+    std::vector<pollfd> polled_; // of the wait that is going on, the wake descriptor first
+    std::vector<std::uint64_t> keys_;
+};
+
+} // namespace dmasync

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file uring_loop.hpp  An event loop on io_uring. The only header that needs liburing.
+
+#include <dmasync/detail/wake_fd.hpp>
+#include <dmasync/detail/watch_table.hpp>
+#include <dmasync/error.hpp>
+#include <dmasync/event_loop.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <system_error>
+#include <vector>
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <poll.h>
+
+namespace dmasync {
+
+/// How a uring_loop is set up.
+struct uring_options {
+    unsigned entries = 256; ///< of the submission queue; what does not fit waits for its turn, nothing is lost
+};
+
+/// Guarantees and threads: event_loop. Requests are handed to the kernel in batches, once a turn, by the call that waits.
+///
+/// Not to be used on both sides of a fork.
+class uring_loop final : public event_loop {
+public:
+    /// Errors: thrown as std::system_error: EPERM and ENOSYS where io_uring is refused, ENOMEM, EMFILE. Without
+    /// exceptions, or to get an error code, use `create`.
+    explicit uring_loop(uring_options options = {}) : uring_loop{options, nullptr} {}
+
+    /// Returns: a loop; null with `ec` when the kernel refuses one.
+    [[nodiscard]] static std::unique_ptr<uring_loop> create(std::error_code& ec, uring_options options = {}) {
+        std::unique_ptr<uring_loop> made{new uring_loop{options, &ec}};
+        if (ec) { made.reset(); }
+        return made;
+    }
+
+    ~uring_loop() override {
+        if (ring_.ring_fd >= 0) { ::io_uring_queue_exit(&ring_); }
+        while (fd_watch* w = watches_.any()) {
+            watches_.remove(*w);
+            discard(*w);
+        }
+    }
+
+    [[nodiscard]] int fd() const noexcept override { return ring_.ring_fd; }
+
+private:
+    // user_data of requests that are no watch. The all-ones value is liburing's.
+    static constexpr std::uint64_t wake_key = detail::watch_table::key_limit;
+    static constexpr std::uint64_t timer_key = wake_key + 1;
+    static constexpr std::uint64_t nobody = wake_key + 2; // whose completion says nothing that matters
+
+    uring_loop(uring_options options, std::error_code* ec) : wake_{failure_} {
+        ring_.ring_fd = -1;
+        if (!failure_) {
+            const int result = ::io_uring_queue_init(options.entries, &ring_, IORING_SETUP_CLAMP);
+            if (result < 0) {
+                ring_.ring_fd = -1;
+                failure_ = {-result, std::system_category()};
+            }
+        }
+        detail::deliver(failure_, ec, "dmasync: uring_loop");
+        if (!failure_) { flush(); } // so that fd() becomes readable for a host that waits first
+    }
+
+    void wake() noexcept override { wake_.signal(); }
+
+    void flush() noexcept override {
+        watch_wake();
+        ::io_uring_submit(&ring_);
+    }
+
+    void wait(bool may_block) noexcept override {
+        watch_wake();
+        // A failure (EINTR, EAGAIN, or EBUSY while completions overflow) is mended by reaping and the next turn.
+        static_cast<void>(::io_uring_submit_and_wait(&ring_, may_block && reaped_.empty() ? 1 : 0));
+        reap();
+        std::vector<completion> batch;
+        batch.swap(reaped_);
+        for (const completion& c : batch) { take(c.key, c.result); }
+        if (reaped_.empty()) { // keep the memory
+            batch.clear();
+            reaped_.swap(batch);
+        }
+    }
+
+    /// Empties the completion queue without acting on it: that may be done wherever a request is being made.
+    void reap() noexcept {
+        io_uring_cqe* cqe = nullptr;
+        while (::io_uring_peek_cqe(&ring_, &cqe) == 0 && cqe != nullptr) {
+            reaped_.push_back({cqe->user_data, cqe->res});
+            ::io_uring_cqe_seen(&ring_, cqe);
+        }
+    }
+
+    void take(std::uint64_t key, int result) noexcept {
+        if (key == wake_key) {
+            wake_watched_ = false; // ended by a signal, or cancelled with the thread that submitted it: begun anew
+            wake_.clear();         // now, before the next look at what was posted; a later signal ends the next poll
+        } else if (key == timer_key) {
+            timer_running_ = false;
+            kernel_timer_fired();
+        } else if (key != nobody) {
+            if (fd_watch* w = watches_.find(key); w != nullptr) { finish(*w, result); }
+        }
+    }
+
+    void finish(fd_watch& w, int result) noexcept {
+        if (result == -ECANCELED) { // its submitter's thread has ended, not the watch
+            poll(w);
+            return;
+        }
+        watches_.remove(w);
+        fire(w, result < 0 ? static_cast<short>(POLLERR) : static_cast<short>(result));
+    }
+
+    void set_kernel_timer(time_point when) noexcept override {
+        const auto ns = std::max<std::int64_t>(when.time_since_epoch().count(), 0);
+        timer_end_ = {ns / 1'000'000'000, ns % 1'000'000'000};
+        io_uring_sqe& sqe = next_entry();
+        if (timer_running_) {
+            ::io_uring_prep_timeout_update(&sqe, &timer_end_, timer_key, IORING_TIMEOUT_ABS);
+            sqe.user_data = nobody; // when it comes too late the timer's own completion is on its way
+        } else {
+            ::io_uring_prep_timeout(&sqe, &timer_end_, 0, IORING_TIMEOUT_ABS);
+            sqe.user_data = timer_key;
+            timer_running_ = true;
+        }
+    }
+
+    std::error_code start_watch(fd_watch& w) noexcept override {
+        if (::fcntl(w.fd, F_GETFD) < 0) { return detail::last_system_error(); }
+        if (watches_.add(w) == detail::watch_table::key_limit) { return errc::out_of_memory; }
+        poll(w);
+        return {};
+    }
+
+    void poll(const fd_watch& w) noexcept {
+        io_uring_sqe& sqe = next_entry();
+        ::io_uring_prep_poll_add(&sqe, w.fd, static_cast<std::uint16_t>(w.events));
+        sqe.user_data = watches_.key(w);
+    }
+
+    void stop_watch(fd_watch& w) noexcept override {
+        io_uring_sqe& sqe = next_entry();
+        ::io_uring_prep_poll_remove(&sqe, watches_.key(w));
+        sqe.user_data = nobody;
+        watches_.remove(w);
+    }
+
+    /// Keeps one poll of the wake descriptor under way.
+    void watch_wake() noexcept {
+        if (wake_watched_) { return; }
+        wake_watched_ = true;
+        io_uring_sqe& sqe = next_entry();
+        ::io_uring_prep_poll_add(&sqe, wake_.get(), POLLIN);
+        sqe.user_data = wake_key;
+    }
+
+    /// A free submission entry. When the queue is full, what is in it goes to the kernel first; that takes nothing more
+    /// (EBUSY) while completions have no room, so they are made room for.
+    [[nodiscard]] io_uring_sqe& next_entry() noexcept {
+        for (;;) {
+            if (io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_); sqe != nullptr) { return *sqe; }
+            if (::io_uring_submit(&ring_) < 0) { reap(); }
+        }
+    }
+
+    struct completion {
+        std::uint64_t key;
+        int result;
+    };
+
+    std::error_code failure_; // of construction; first, for it is filled by the members that follow
+    detail::wake_fd wake_;
+    io_uring ring_{};
+    __kernel_timespec timer_end_{}; // read by the kernel when the request is submitted
+    bool timer_running_ = false;
+    bool wake_watched_ = false;
+    std::vector<completion> reaped_; // taken from the ring, not yet acted on
+    detail::watch_table watches_;
+};
+
+} // namespace dmasync

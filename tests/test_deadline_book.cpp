@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+#include <dmasync/detail/deadline_book.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <deque>
+#include <random>
+#include <set>
+
+using namespace dmasync::detail;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct item : timed {};
+using book = deadline_book<item>;
+using time_point = book::time_point;
+
+constexpr time_point start{1h};
+
+std::set<item*> ended_by(book& b, time_point now, time_point* next = nullptr) {
+    std::set<item*> ended;
+    const time_point n = b.collect(now, [&](item& i) { ended.insert(&i); });
+    if (next != nullptr) { *next = n; }
+    return ended;
+}
+
+} // namespace
+
+TEST_CASE("an empty book has nothing to end, ever") {
+    book b;
+    time_point next;
+    CHECK(ended_by(b, start, &next).empty());
+    CHECK(next == time_point::max());
+}
+
+TEST_CASE("what has ended is handed over once, and the next end is known") {
+    book b;
+    item shorter;
+    item longer;
+    b.enter(longer, start, start + 5s);
+    b.enter(shorter, start, start + 10ms);
+    time_point next;
+    CHECK(ended_by(b, start + 10ms, &next) == std::set{&shorter});
+    CHECK(next == start + 5s);
+    CHECK(ended_by(b, start + 10ms).empty());
+    CHECK(ended_by(b, start + 5s) == std::set{&longer});
+}
+
+TEST_CASE("what has left does not end") {
+    book b;
+    item i;
+    b.enter(i, start, start + 10ms);
+    book::leave(i);
+    CHECK(ended_by(b, start + 1h).empty());
+}
+
+TEST_CASE("a moved end counts, and the beginning stays") {
+    book b;
+    item i;
+    b.enter(i, start, start + 10ms);
+    b.move(i, start + 5ms, start + 100ms);
+    CHECK(i.since == start);
+    CHECK(ended_by(b, start + 50ms).empty());
+    CHECK(ended_by(b, start + 100ms) == std::set{&i});
+}
+
+TEST_CASE("something without end stays until it leaves") {
+    book b;
+    item i;
+    b.enter(i, start, time_point::max());
+    time_point next;
+    CHECK(ended_by(b, start + 24h, &next).empty());
+    CHECK(next == time_point::max());
+    book::leave(i);
+}
+
+TEST_CASE("random entries end exactly when they should, whatever their durations") {
+    const unsigned seed = 7;
+    INFO("seed ", seed);
+    std::mt19937_64 random{seed};
+    book b;
+    std::deque<item> items(400);
+    std::set<item*> inside;
+    time_point now = start;
+    for (int step = 0; step < 4000; ++step) {
+        now += std::chrono::microseconds{random() % 3000};
+        item& i = items[random() % items.size()];
+        if (inside.erase(&i) != 0) {
+            book::leave(i);
+        } else {
+            // a clock that was read before the lock was taken may be a little behind
+            const auto duration = std::chrono::microseconds{1ULL << (random() % 24)};
+            b.enter(i, now - std::chrono::microseconds{random() % 50}, now + duration);
+            inside.insert(&i);
+        }
+        std::set<item*> expected;
+        time_point expected_next = time_point::max();
+        for (item* each : inside) {
+            if (each->until <= now) {
+                expected.insert(each);
+            } else {
+                expected_next = std::min(expected_next, each->until);
+            }
+        }
+        time_point next;
+        REQUIRE(ended_by(b, now, &next) == expected);
+        REQUIRE(next == expected_next);
+        for (item* each : expected) { inside.erase(each); }
+    }
+}

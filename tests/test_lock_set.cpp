@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+#include <dmasync/lock_set.hpp>
+
+#include <dmasync/domain.hpp>
+#include <dmasync/manual_loop.hpp>
+
+#include <doctest/doctest.h>
+#include <support/probe.hpp>
+
+#include <chrono>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+using namespace dmasync;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct fixture {
+    manual_loop loop;
+    domain media{loop};
+    buffer a = media.allocate(64, "a");
+    buffer b = media.allocate(64, "b");
+    lock_set set{media, "frame"};
+    std::error_code ec;
+};
+
+probe hold(lock_set& s, guard& out, std::error_code& ec) { out = co_await s.lock(ec); }
+
+} // namespace
+
+TEST_CASE("a set is filled once and locked every frame") {
+    fixture f;
+    f.set.add(f.a, access::read);
+    f.set.add(f.b, access::write);
+    for (int frame = 0; frame < 3; ++frame) {
+        guard held = f.set.try_lock();
+        CHECK(held.bytes(f.a).size() == 64);
+        CHECK(held.writable_bytes(f.b).size() == 64);
+    }
+    CHECK(f.set.size() == 2);
+    CHECK(f.set.name() == "frame");
+}
+
+TEST_CASE("a set waits like any other lock") {
+    fixture f;
+    f.set.add(f.a, access::write);
+    guard other = try_lock(write(f.a));
+    guard held;
+    const probe p = hold(f.set, held, f.ec);
+    CHECK(!p.done());
+    other.unlock();
+    f.loop.run_ready();
+    CHECK(held);
+}
+
+TEST_CASE("a thread blocks on a set") {
+    fixture f;
+    f.set.add(f.a, access::write);
+    guard other = try_lock(write(f.a));
+    std::thread waiter{[&] { static_cast<void>(f.set.blocking_lock(f.ec)); }};
+    other.unlock();
+    waiter.join();
+    CHECK(!f.ec);
+}
+
+TEST_CASE("an empty set cannot be locked") {
+    fixture f;
+    static_cast<void>(f.set.try_lock(f.ec));
+    CHECK(f.ec == errc::empty_set);
+    CHECK(f.ec == std::errc::invalid_argument);
+}
+
+TEST_CASE("what does not belong into a set is refused, and the set stays as it was") {
+    fixture f;
+    domain other{f.loop};
+    f.set.add(f.a, access::read);
+    SUBCASE("a buffer that is in it") {
+        f.set.add(f.a, access::write, f.ec);
+        CHECK(f.ec == errc::duplicate_buffer);
+    }
+    SUBCASE("a buffer of another domain") {
+        f.set.add(other.allocate(64), access::read, f.ec);
+        CHECK(f.ec == errc::wrong_domain);
+    }
+    SUBCASE("an empty handle") {
+        f.set.add(buffer{}, access::read, f.ec);
+        CHECK(f.ec == errc::wrong_domain);
+    }
+    SUBCASE("flags that are no access") {
+        f.set.add(f.b, static_cast<dmasync::access>(4), f.ec);
+        CHECK(f.ec == errc::invalid_access);
+    }
+    SUBCASE("removing what is not there") {
+        f.set.remove(f.b, f.ec);
+        CHECK(f.ec == errc::not_in_set);
+    }
+    CHECK(f.set.size() == 1);
+    CHECK(f.set.try_lock().bytes(f.a).size() == 64);
+}
+
+TEST_CASE("a removed buffer is not locked") {
+    fixture f;
+    f.set.add(f.a, access::write);
+    f.set.add(f.b, access::write);
+    f.set.remove(f.a);
+    const guard held = f.set.try_lock();
+    CHECK(try_lock(write(f.a)));
+    CHECK(!try_lock(write(f.b)));
+}
+
+TEST_CASE("a set that is locked can be neither locked again nor changed") {
+    fixture f;
+    f.set.add(f.a, access::read);
+    guard held = f.set.try_lock();
+    static_cast<void>(f.set.try_lock(f.ec));
+    CHECK(f.ec == errc::already_locked);
+    f.set.add(f.b, access::read, f.ec);
+    CHECK(f.ec == errc::already_locked);
+    f.set.remove(f.a, f.ec);
+    CHECK(f.ec == errc::already_locked);
+    f.set.clear(f.ec);
+    CHECK(f.ec == errc::already_locked);
+    held.unlock();
+    f.set.clear(f.ec);
+    CHECK(!f.ec);
+}
+
+TEST_CASE("a set that is being waited for counts as locked, until the wait is given up") {
+    fixture f;
+    f.set.add(f.a, access::write);
+    const guard other = try_lock(write(f.a));
+    guard held;
+    std::error_code ec;
+    probe p = hold(f.set, held, ec);
+    static_cast<void>(f.set.try_lock(f.ec));
+    CHECK(f.ec == errc::already_locked);
+    p.destroy();
+    static_cast<void>(f.set.try_lock(f.ec));
+    CHECK(f.ec == errc::would_block);
+}
+
+TEST_CASE("a set can be locked again once its lease has run out") {
+    fixture f;
+    f.set.add(f.a, access::write);
+    const guard stale = f.set.try_lock({.lease = 1s});
+    f.loop.advance(1s);
+    CHECK(f.set.try_lock());
+}
+
+TEST_CASE("a guard outlives its set") {
+    fixture f;
+    std::optional<lock_set> temporary{std::in_place, f.media, "temporary"};
+    temporary->add(f.a, access::write);
+    guard held = temporary->try_lock();
+    temporary.reset();
+    CHECK(!try_lock(write(f.a)));
+    CHECK(!held.unlock());
+}
+
+TEST_CASE("a set keeps its buffers alive") {
+    fixture f;
+    f.set.add(f.media.allocate(64), access::write);
+    CHECK(f.set.try_lock());
+}
+
+TEST_CASE("the options of one lock do not stick to the set") {
+    fixture f;
+    f.set.add(f.a, access::write);
+    CHECK(f.set.try_lock({.lease = 1s}).expires_at() == f.loop.now() + 1s);
+    CHECK(f.set.try_lock().expires_at() == f.loop.now() + default_lease);
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tests of the scripts in tools/ that other tests rely on: what they are there to find, they must find."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def run(tool, *arguments):
+    command = [sys.executable, PROJECT / "tools" / tool, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+class InTemporaryFolder(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+
+class IncludeGraph(InTemporaryFolder):
+    def complaints(self, **headers):
+        for name, text in headers.items():
+            self.write(f"dmasync/{name}.hpp", text)
+        result = run("include-graph", self.folder)
+        self.assertEqual(result.returncode, 1)
+        return [line for line in result.stderr.splitlines() if "but does not exist" not in line]
+
+    def test_an_include_of_a_lower_layer_is_fine(self):
+        self.assertEqual(self.complaints(domain="#include <dmasync/error.hpp>\n", error=""), [])
+
+    def test_an_include_of_a_higher_layer_is_found(self):
+        [complaint] = self.complaints(error="#include <dmasync/domain.hpp>\n", domain="")
+        self.assertIn("higher layer", complaint)
+
+    def test_a_cycle_within_a_layer_is_found(self):
+        [complaint] = self.complaints(guard="#include <dmasync/lock.hpp>\n", lock="#  include <dmasync/guard.hpp>\n")
+        self.assertEqual(complaint, "cycle: guard -> lock -> guard")
+
+    def test_a_header_without_a_layer_is_found(self):
+        [complaint] = self.complaints(surprise="")
+        self.assertIn("has no layer", complaint)
+
+    def test_an_include_that_does_not_exist_is_found(self):
+        [complaint] = self.complaints(lock="#include <dmasync/detail/gone.hpp>\n")
+        self.assertIn("detail/gone, which does not exist", complaint)
+
+    def test_liburing_outside_of_its_loop_is_found(self):
+        [complaint] = self.complaints(uring_loop="#include <liburing.h>\n", wait="#include <liburing.h>\n")
+        self.assertIn("wait: includes <liburing.h>", complaint)
+
+    def test_the_graph_can_be_drawn(self):
+        self.write("dmasync/domain.hpp", "#include <dmasync/error.hpp>\n")
+        self.assertIn('"domain" -> "error";', run("include-graph", "--dot", self.folder).stdout)
+
+
+class ExtractSnippets(InTemporaryFolder):
+    def extract(self, markdown):
+        path = self.write("page.md", markdown)
+        return run("extract-snippets", "--output", self.folder / "out", path)
+
+    def code(self, name):
+        lines = (self.folder / "out" / f"{name}.cpp").read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if not line.startswith("#line")]
+
+    def test_only_marked_blocks_are_taken(self):
+        result = self.extract("```cpp\nint a;\n```\n\n<!-- compiled: second -->\n```cpp\nint b;\n```\n")
+        self.assertEqual(result.stdout, "compiled second\n")
+        self.assertEqual(self.code("second"), ["int b;"])
+
+    def test_a_block_goes_where_its_comment_says(self):
+        result = self.extract("<!-- run: whole\nint main() {\n...\n}\n-->\n```cpp\nreturn 0;\n```\n")
+        self.assertEqual(result.stdout, "run whole\n")
+        self.assertEqual(self.code("whole"), ["int main() {", "return 0;", "}"])
+
+    def test_blocks_of_one_name_are_joined(self):
+        self.extract("<!-- compiled: x -->\n```cpp\nint a;\n```\ntext\n<!-- compiled: x -->\n```cpp\nint b;\n```\n")
+        self.assertEqual(self.code("x"), ["int a;", "int b;"])
+
+    def test_the_compiler_is_told_where_each_line_comes_from(self):
+        self.extract("text\n<!-- compiled: x\nint a;\n...\nint c;\n-->\n```cpp\nint b;\n```\n")
+        source = (self.folder / "out" / "x.cpp").read_text(encoding="utf-8").splitlines()
+        page = self.folder.resolve() / "page.md"
+        self.assertEqual(source, [f'#line 3 "{page}"', "int a;", f'#line 8 "{page}"', "int b;",
+                                  f'#line 5 "{page}"', "int c;"])
+
+    def test_a_marker_without_a_block_is_refused(self):
+        result = self.extract("<!-- compiled: x -->\ntext\n")
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("not followed by", result.stderr)
+
+    def test_an_unchanged_file_is_left_alone(self):
+        self.extract("<!-- compiled: x -->\n```cpp\nint a;\n```\n")
+        before = (self.folder / "out" / "x.cpp").stat().st_mtime_ns
+        self.extract("<!-- compiled: x -->\n```cpp\nint a;\n```\n")
+        self.assertEqual((self.folder / "out" / "x.cpp").stat().st_mtime_ns, before)
+
+
+if __name__ == "__main__":
+    unittest.main()
