@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file canvas.hpp  Drawing on a frame: everything is clipped to it.
+
+#include "frame_view.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace pipeline {
+
+struct rectangle {
+    std::size_t x = 0;
+    std::size_t y = 0;
+    std::size_t width = 0;
+    std::size_t height = 0;
+};
+
+struct colour {
+    std::uint8_t luma = 0;
+    std::uint8_t cb = 128;
+    std::uint8_t cr = 128;
+};
+
+inline constexpr unsigned opaque = 256;
+
+class canvas {
+public:
+    explicit canvas(const frame_view<std::uint8_t>& frame) noexcept : frame_{frame} {}
+
+    /// `opacity` is in 256ths.
+    void fill(const rectangle& area, const colour& paint, unsigned opacity = opaque) const noexcept;
+
+    /// With its top left at (x, y), each dot of the font `dot_size` pixels wide and high.
+    void draw_text(std::size_t x, std::size_t y, std::size_t dot_size, std::string_view text,
+                   const colour& paint) const noexcept;
+
+private:
+    frame_view<std::uint8_t> frame_;
+};
+
+} // namespace pipeline

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file contact_sheet.hpp  One picture to judge a whole run by: frames as they came in beside frames as they went out.
+
+#include "image.hpp"
+#include "video_format.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace pipeline {
+
+/// Keeps frames spread evenly over a video whose length nobody knows yet. Threads: one at a time.
+class contact_sheet {
+public:
+    explicit contact_sheet(const video_format& format);
+
+    /// Whether add() would keep this frame; cheap.
+    [[nodiscard]] bool wants(std::uint64_t number) const noexcept { return number % stride_ == 0; }
+
+    /// Frames come in the order of their numbers.
+    void add(std::uint64_t number, std::span<const std::byte> source, std::span<const std::byte> result);
+
+    /// The picture of all that was added.
+    [[nodiscard]] image draw() const;
+
+    /// Writes draw() as a PNG file; all of it or nothing. Throws std::system_error.
+    void write(const std::string& path) const;
+
+private:
+    struct pair {
+        std::uint64_t number;
+        image source;
+        image result;
+    };
+
+    void thin_out();
+    [[nodiscard]] std::vector<const pair*> selection() const;
+    void draw_pair(image& sheet, std::size_t x, std::size_t y, const pair& frames) const;
+
+    video_format format_;
+    image_size thumbnail_;
+    std::vector<pair> pairs_; // invariant: the frames 0, stride_, 2 * stride_, ... so far
+    std::uint64_t stride_ = 1;
+    std::uint64_t frames_ = 0;
+};
+
+} // namespace pipeline

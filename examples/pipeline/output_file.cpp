@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include "output_file.hpp"
+
+#include "video_error.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace pipeline {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr mode_t permissions = 0666; // less the umask, like any new file
+
+/// Whether the target is something a rename would replace instead of writing to it: a device or a pipe.
+bool is_special(const fs::path& target) {
+    std::error_code ignored; // what cannot be examined cannot be opened either, and that says why
+    const fs::file_status status = fs::status(target, ignored);
+    return fs::exists(status) && !fs::is_regular_file(status);
+}
+
+void sync_folder(const fs::path& folder, const std::string& name) {
+    const dmasync::unique_fd fd{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!fd || ::fsync(fd.get()) != 0) { fail_errno("cannot write the folder of " + name); }
+}
+
+} // namespace
+
+output_file::output_file(const std::string& path) : name_{path == "-" ? "standard output" : path} {
+    if (path == "-") {
+        fd_.reset(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0));
+    } else if (is_special(path)) {
+        fd_.reset(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    } else {
+        target_ = fs::weakly_canonical(fs::absolute(path));
+        open_temporary();
+    }
+    if (!fd_) { fail_errno("cannot open " + name_ + " for writing"); }
+}
+
+output_file::~output_file() {
+    if (!temporary_.empty()) { ::unlink(temporary_.c_str()); }
+}
+
+void output_file::commit() {
+    if (temporary_.empty()) { return; }
+    if (::fsync(fd_.get()) != 0 || ::close(fd_.release()) != 0) { fail_errno("cannot write " + name_); }
+    if (::rename(temporary_.c_str(), target_.c_str()) != 0) { fail_errno("cannot write " + name_); }
+    temporary_.clear();
+    sync_folder(target_.parent_path(), name_);
+}
+
+/// Leaves fd_ empty and errno set on failure.
+void output_file::open_temporary() {
+    const std::string stem = '.' + target_.filename().string() + '.' + std::to_string(::getpid()) + '.';
+    for (int attempt = 0;; ++attempt) {
+        const fs::path candidate = target_.parent_path() / (stem + std::to_string(attempt));
+        fd_.reset(::open(candidate.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions));
+        if (fd_) { temporary_ = candidate; }
+        if (fd_ || errno != EEXIST) { return; }
+    }
+}
+
+} // namespace pipeline

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file output_file.hpp  A file that appears under its name only when it is complete.
+
+#include <dmasync/unique_fd.hpp>
+
+#include <filesystem>
+#include <string>
+
+namespace pipeline {
+
+/// Writes to a temporary file beside the target; commit() moves it to its name, the destructor deletes it otherwise.
+/// "-" is the standard output; it, devices and pipes are written directly.
+class output_file {
+public:
+    /// Throws std::system_error, also when the standard output is closed.
+    explicit output_file(const std::string& path);
+    output_file(const output_file&) = delete;
+    output_file& operator=(const output_file&) = delete;
+    ~output_file();
+
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    /// What to call it in messages.
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+    /// Brings the data to the disk, then the name to the data. Throws std::system_error; the target is then as it was.
+    void commit();
+
+private:
+    void open_temporary();
+
+    std::string name_;
+    std::filesystem::path target_;    // symbolic links resolved: the rename must not replace a link
+    std::filesystem::path temporary_; // invariant: empty, or a file to delete
+    dmasync::unique_fd fd_;
+};
+
+} // namespace pipeline

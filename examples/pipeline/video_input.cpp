@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "video_input.hpp"
+
+#include "video_error.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <string_view>
+#include <system_error>
+
+namespace pipeline {
+namespace {
+
+bool is_regular(int fd) noexcept {
+    struct stat status {};
+    return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+bool begins_like_y4m(int fd) noexcept {
+    constexpr std::string_view magic = "YUV4MPEG2";
+    std::array<char, magic.size()> head{};
+    const ssize_t count = ::pread(fd, head.data(), head.size(), 0);
+    return count > 0 && std::string_view{head.data(), static_cast<std::size_t>(count)} == magic;
+}
+
+bool needs_decoder(const std::string& path, int fd) {
+    return is_regular(fd) && !path.ends_with(".y4m") && !begins_like_y4m(fd);
+}
+
+} // namespace
+
+video_input::video_input(const std::string& path) : name_{path == "-" ? "standard input" : path} {
+    file_.reset(path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file_) { fail_errno("cannot open " + name_); }
+    if (path != "-" && needs_decoder(path, file_.get())) { decoder_ = std::make_unique<ffmpeg>(path); }
+    open_reader();
+}
+
+std::optional<std::uint64_t> video_input::frames_expected() const {
+    struct stat status {};
+    if (decoder_ || ::fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode)) { return std::nullopt; }
+    const std::size_t frame = frame_bytes(format()) + std::string_view{"FRAME\n"}.size();
+    return static_cast<std::uint64_t>(status.st_size) / frame;
+}
+
+bool video_input::read_frame(std::span<std::byte> frame) {
+    try {
+        if (reader_->read_frame(frame)) { return true; }
+    } catch (const std::system_error&) {
+        finish(); // when ffmpeg failed, that is the cause to report
+        throw;
+    }
+    finish();
+    if (frames_read() == 0) { fail(video_errc::no_frames, name_); }
+    return false;
+}
+
+void video_input::open_reader() {
+    try {
+        reader_.emplace(fd(), name_);
+    } catch (const std::system_error&) {
+        finish();
+        throw;
+    }
+}
+
+void video_input::finish() {
+    if (decoder_) { decoder_->finish(); }
+}
+
+} // namespace pipeline

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file video_input.hpp  Where frames come from: a YUV4MPEG2 file, the standard input, or any video by way of ffmpeg.
+
+#include "ffmpeg.hpp"
+#include "y4m.hpp"
+
+#include <dmasync/unique_fd.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace pipeline {
+
+class video_input {
+public:
+    /// "-" is the standard input. A regular file that neither begins like YUV4MPEG2 nor is called *.y4m goes to ffmpeg.
+    /// Errors: as y4m_reader and ffmpeg, as std::system_error.
+    explicit video_input(const std::string& path);
+
+    [[nodiscard]] const video_format& format() const noexcept { return reader_->format(); }
+    [[nodiscard]] std::uint64_t frames_read() const noexcept { return reader_->frames_read(); }
+
+    /// How many frames a file has by its size, where that can be told.
+    [[nodiscard]] std::optional<std::uint64_t> frames_expected() const;
+
+    /// Reads the next frame; false at the end.
+    /// Errors: as y4m_reader::read_frame, tool_failed, and no_frames when the first frame is missing.
+    [[nodiscard]] bool read_frame(std::span<std::byte> frame);
+
+private:
+    [[nodiscard]] int fd() const noexcept { return decoder_ ? decoder_->fd() : file_.get(); }
+    void open_reader();
+    void finish();
+
+    std::string name_;
+    dmasync::unique_fd file_;
+    std::unique_ptr<ffmpeg> decoder_;  // empty unless ffmpeg is needed
+    std::optional<y4m_reader> reader_; // invariant: has a value once constructed
+};
+
+} // namespace pipeline

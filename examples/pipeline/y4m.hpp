@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file y4m.hpp  Reading and writing YUV4MPEG2 streams.
+
+#include "video_format.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace pipeline {
+
+/// Reads a stream from a descriptor it does not own: a file, a terminal or a pipe.
+class y4m_reader {
+public:
+    /// Reads the stream header. `name` is what errors call the stream.
+    /// Errors: those of parse_stream_header, truncated_header, or the system's, as std::system_error.
+    y4m_reader(int fd, std::string name);
+
+    [[nodiscard]] const video_format& format() const noexcept { return format_; }
+    [[nodiscard]] std::uint64_t frames_read() const noexcept { return frames_; }
+
+    /// Reads the next frame into the first frame_bytes(format()) bytes of `frame`; false at the end of the stream.
+    /// Errors: bad_frame_header, truncated_frame, or the system's, as std::system_error.
+    [[nodiscard]] bool read_frame(std::span<std::byte> frame);
+
+private:
+    [[nodiscard]] bool read_byte(char& byte);
+    [[nodiscard]] bool read_frame_header();
+    [[nodiscard]] std::string read_stream_header();
+    [[nodiscard]] std::size_t take_buffered(std::span<std::byte> into) noexcept;
+    [[nodiscard]] std::string this_frame() const;
+
+    int fd_;
+    std::string name_;
+    std::array<std::byte, 4096> buffer_;
+    std::size_t begin_ = 0; // invariant: [begin_, end_) of buffer_ is read from the descriptor, but not consumed
+    std::size_t end_ = 0;
+    std::uint64_t frames_ = 0;
+    video_format format_; // last: its initialiser reads through the members above
+};
+
+/// Writes a stream to a descriptor it does not own.
+class y4m_writer {
+public:
+    /// Writes the stream header. `name` is what errors call the stream.
+    y4m_writer(int fd, std::string name, const video_format& format);
+
+    /// Writes the first frame_bytes(format) bytes of `frame`.
+    void write_frame(std::span<const std::byte> frame);
+
+private:
+    int fd_;
+    std::string name_;
+    std::size_t frame_bytes_;
+};
+
+} // namespace pipeline
