@@ -159,6 +159,19 @@ TEST_CASE("a guard outlives its set") {
     CHECK(!held.unlock());
 }
 
+TEST_CASE("a set may go while a coroutine waits for it") {
+    fixture f;
+    guard other = try_lock(write(f.a));
+    std::optional<lock_set> temporary{std::in_place, f.media, "temporary"};
+    temporary->add(f.a, access::write);
+    guard held;
+    const probe p = hold(*temporary, held, f.ec);
+    temporary.reset();
+    other.unlock();
+    f.loop.run_ready();
+    CHECK(held);
+}
+
 TEST_CASE("a set keeps its buffers alive") {
     fixture f;
     f.set.add(f.media.allocate(64), access::write);
