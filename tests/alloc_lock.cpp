@@ -39,7 +39,7 @@
 
 namespace {
 std::atomic<long> allocations{0};
-}
+} // namespace
 
 // NOLINTBEGIN(cppcoreguidelines-no-malloc): this is what replaces new
 void* operator new(std::size_t size) {
@@ -114,7 +114,7 @@ void on_system_call(int, siginfo_t*, void*) { ++system_calls; }
 /// From here on every system call of this process, but the return from the signal and the end, is a signal instead.
 struct count_system_calls {
     static void begin() {
-        struct sigaction action{};
+        struct sigaction action {};
         action.sa_sigaction = on_system_call;
         action.sa_flags = SA_SIGINFO;
         ::sigaction(SIGSYS, &action, nullptr);
@@ -126,8 +126,8 @@ struct count_system_calls {
             BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         }};
         const sock_fprog filter{program.size(), program.data()};
-        const bool on = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-                        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+        const bool on =
+            ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
         if (!on) { ::_exit(cannot_filter); }
         static_cast<void>(::getppid()); // shows that the filter counts
     }

@@ -65,8 +65,8 @@ public:
 
     void leave(acquisition& a) {
         ready_list ready;
-        if (a.state == acquisition::held) { policy.release(a.node, ready); }
-        if (a.state == acquisition::waiting) { policy.withdraw(a.node, ready); }
+        if (a.state == acquisition::held && admission::release(a.node)) { admission::pass_on(a.node, ready); }
+        if (a.state == acquisition::waiting) { admission::withdraw(a.node, ready); }
         a.state = acquisition::gone;
         settle(ready);
     }
@@ -249,7 +249,7 @@ TEST_CASE("a revoked hold keeps its old token, and the buffer's has grown") {
     for (const access mode : {r, w}) {
         acquisition& a = x.arrive({{0, mode}});
         ready_list ready;
-        x.policy.revoke(a.node, ready);
+        admission::revoke(a.node, ready);
         a.state = acquisition::gone;
         CHECK(a.room[0].token < x.nodes[0].sequence);
         CHECK(x.nodes[0].state == 0);
@@ -263,7 +263,7 @@ TEST_CASE("a downgraded writer lets waiting readers in, but not past an older wr
     acquisition& writer = x.arrive({{0, w}});
     acquisition& late = x.arrive({{0, r}});
     ready_list ready;
-    x.policy.downgrade(holder.room[0], ready);
+    admission::downgrade(holder.room[0], ready);
     x.settle(ready);
     CHECK(reader.state == acquisition::held);
     CHECK(writer.state == acquisition::waiting);
@@ -276,7 +276,7 @@ TEST_CASE("one buffer of a set can be released before the others") {
     acquisition& a = x.arrive({{0, w}});
     acquisition& b = x.arrive({{1, w}});
     ready_list ready;
-    x.policy.release(holder.room[0], ready);
+    admission::release(holder.room[0], ready);
     x.settle(ready);
     CHECK(a.state == acquisition::held);
     CHECK(b.state == acquisition::waiting);
@@ -369,11 +369,13 @@ void explore_all(std::size_t claims, std::size_t buffers, std::size_t tables) {
 
 } // namespace
 
-TEST_CASE("in every state of every table of 4 sets over 2 buffers: exclusion, no overtaking, nobody waits for nothing") {
+TEST_CASE(
+    "in every state of every table of 4 sets over 2 buffers: exclusion, no overtaking, nobody waits for nothing") {
     explore_all(4, 2, 8 * 8 * 8 * 8);
 }
 
-TEST_CASE("in every state of every table of 3 sets over 3 buffers: exclusion, no overtaking, nobody waits for nothing") {
+TEST_CASE(
+    "in every state of every table of 3 sets over 3 buffers: exclusion, no overtaking, nobody waits for nothing") {
     explore_all(3, 3, 26 * 26 * 26);
 }
 

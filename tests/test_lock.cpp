@@ -436,11 +436,17 @@ TEST_CASE("a guard gives the bytes that its access allows, and the compiler know
 
 namespace {
 template <class Guard, std::size_t Index>
-concept has_bytes = requires(const Guard& g) { g.template bytes<Index>(); };
+concept has_bytes = requires(const Guard& g) {
+    g.template bytes<Index>();
+};
 template <class Guard>
-concept has_any_bytes = requires(const Guard& g, const buffer& b) { g.bytes(b); };
+concept has_any_bytes = requires(const Guard& g, const buffer& b) {
+    g.bytes(b);
+};
 template <class Guard>
-concept has_writable_bytes = requires(const Guard& g, const buffer& b) { g.writable_bytes(b); };
+concept has_writable_bytes = requires(const Guard& g, const buffer& b) {
+    g.writable_bytes(b);
+};
 } // namespace
 
 TEST_CASE("there is no way to spell the bytes of a buffer locked for DMA") {

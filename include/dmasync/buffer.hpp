@@ -48,9 +48,7 @@ public:
     /// lease that runs out. Whoever stores results by token and refuses smaller ones is safe from a holder that was
     /// away for longer than its lease. 0 for an empty handle.
     /// Source: S7; Kleppmann, "How to do distributed locking" (2016).
-    [[nodiscard]] std::uint64_t token() const noexcept {
-        return state_ == nullptr ? 0 : state_->owner->token(*state_);
-    }
+    [[nodiscard]] std::uint64_t token() const noexcept { return state_ == nullptr ? 0 : state_->owner->token(*state_); }
 
     /// Ends the use of the buffer: whoever waits for it, and every later lock of it, fails with `errc::closed`. Who
     /// holds it goes on until it unlocks. An import of the same memory makes a new buffer.

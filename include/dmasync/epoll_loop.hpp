@@ -55,7 +55,8 @@ private:
     static constexpr std::uint64_t timer_key = wake_key + 1;
 
     explicit epoll_loop(std::error_code* ec)
-        : wake_{failure_}, epoll_{::epoll_create1(EPOLL_CLOEXEC)},
+        : wake_{failure_},
+          epoll_{::epoll_create1(EPOLL_CLOEXEC)},
           timer_{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)} {
         if (!failure_ && (!epoll_ || !timer_)) { failure_ = detail::last_system_error(); }
         if (!failure_) { failure_ = add(wake_.get(), EPOLLIN, wake_key); }
@@ -68,7 +69,8 @@ private:
     void flush() noexcept override {}
 
     void wait(bool may_block) noexcept override {
-        const int found = ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), may_block ? -1 : 0);
+        const int found =
+            ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), may_block ? -1 : 0);
         for (int i = 0; i < found; ++i) { take(events_[static_cast<std::size_t>(i)]); }
         std::vector<std::uint64_t> ready; // a copy: who is called may watch again
         ready.swap(always_ready_);

@@ -13,24 +13,24 @@ namespace dmasync {
 /// Every way in which a call of this library can fail by its own judgement. What the kernel answers is passed on
 /// unchanged, as `std::system_category`. docs/errors.md says for each what to do about it.
 enum class errc {
-    empty_set = 1,     ///< a lock of no buffers
-    duplicate_buffer,  ///< one buffer twice in a set, be it by two file descriptors
-    wrong_domain,      ///< buffers of different domains in one set, or an empty buffer handle
-    invalid_access,    ///< flags that are no access type, or bytes asked for in a way the hold does not allow
-    invalid_lease,     ///< a lease of no or negative length
-    would_block,       ///< a try_lock that would have had to wait
-    timed_out,         ///< the deadline passed before the set was granted
-    cancelled,         ///< stop was requested before the set was granted
-    wounded,           ///< an older acquisition took back what this one was given
-    lease_expired,     ///< the hold lasted longer than its lease: its buffers have been given away
-    not_locked,        ///< unlock, renew, ... of a guard that holds nothing (any more)
-    not_in_set,        ///< a buffer that this guard or set does not contain
-    already_locked,    ///< a lock_set that is locked or being locked is locked again, or changed
-    would_deadlock,    ///< a blocking lock that would have to wait on a thread that is running an event loop
-    closed,            ///< the buffer or its domain has been closed
-    not_a_buffer,      ///< import of a file descriptor that is no shareable memory
-    no_cpu_access,     ///< the memory behind the buffer has no CPU mapping
-    out_of_memory,     ///< no memory for one more acquisition or buffer
+    empty_set = 1,    ///< a lock of no buffers
+    duplicate_buffer, ///< one buffer twice in a set, be it by two file descriptors
+    wrong_domain,     ///< buffers of different domains in one set, or an empty buffer handle
+    invalid_access,   ///< flags that are no access type, or bytes asked for in a way the hold does not allow
+    invalid_lease,    ///< a lease of no or negative length
+    would_block,      ///< a try_lock that would have had to wait
+    timed_out,        ///< the deadline passed before the set was granted
+    cancelled,        ///< stop was requested before the set was granted
+    wounded,          ///< an older acquisition took back what this one was given
+    lease_expired,    ///< the hold lasted longer than its lease: its buffers have been given away
+    not_locked,       ///< unlock, renew, ... of a guard that holds nothing (any more)
+    not_in_set,       ///< a buffer that this guard or set does not contain
+    already_locked,   ///< a lock_set that is locked or being locked is locked again, or changed
+    would_deadlock,   ///< a blocking lock that would have to wait on a thread that is running an event loop
+    closed,           ///< the buffer or its domain has been closed
+    not_a_buffer,     ///< import of a file descriptor that is no shareable memory
+    no_cpu_access,    ///< the memory behind the buffer has no CPU mapping
+    out_of_memory,    ///< no memory for one more acquisition or buffer
 };
 
 } // namespace dmasync
@@ -107,7 +107,9 @@ private:
 }
 
 /// Lets an `errc` stand wherever a `std::error_code` is expected.
-[[nodiscard]] inline std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), error_category()}; }
+[[nodiscard]] inline std::error_code make_error_code(errc e) noexcept {
+    return {static_cast<int>(e), error_category()};
+}
 
 namespace detail {
 

@@ -323,13 +323,13 @@ private:
         }
     }
 
-    std::atomic<work*> remote_{nullptr};       // a stack: posted by other threads, or while nobody runs the loop
-    std::atomic<std::thread::id> runner_{};    // the thread in run or poll
+    std::atomic<work*> remote_{nullptr};    // a stack: posted by other threads, or while nobody runs the loop
+    std::atomic<std::thread::id> runner_{}; // the thread in run or poll
     std::atomic<bool> stopped_{false};
     std::atomic<std::size_t> users_{0};
     const std::atomic<time_point>* virtual_time_ = nullptr; // invariant: null for the steady clock
     clock::duration coarse_resolution_{};
-    work* local_ = nullptr;                    // a queue: the loop thread's alone
+    work* local_ = nullptr; // a queue: the loop thread's alone
     work** local_end_ = &local_;
     detail::timer_heap timers_;
     time_point kernel_timer_ = time_point::max(); // the time last given to set_kernel_timer; earlier ones are a waste

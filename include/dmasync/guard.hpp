@@ -61,7 +61,9 @@ public:
     /// Gives one buffer back before the others.
     /// Errors: `errc::not_in_set`, also when it was released before; `errc::lease_expired`, `errc::not_locked`.
     void release(const buffer& b) { deliver(change(&detail::domain_state::release, b), nullptr); }
-    void release(const buffer& b, std::error_code& ec) noexcept { deliver(change(&detail::domain_state::release, b), &ec); }
+    void release(const buffer& b, std::error_code& ec) noexcept {
+        deliver(change(&detail::domain_state::release, b), &ec);
+    }
 
     /// Goes on as a reader of a buffer that was locked for writing, without a moment in between. Other readers may join;
     /// a writable span taken before must not be used any more. Nothing happens to a buffer locked for reading.
@@ -105,7 +107,9 @@ public:
     }
 
     /// The same, for a buffer that was locked for writing. Further error: `errc::invalid_access` for a reader.
-    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const { return bytes(entry_of(b), true, nullptr); }
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const {
+        return bytes(entry_of(b), true, nullptr);
+    }
     [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b, std::error_code& ec) const noexcept {
         return bytes(entry_of(b), true, &ec);
     }
@@ -129,9 +133,7 @@ private:
         return c.home->unlock(c);
     }
 
-    static void deliver(errc e, std::error_code* ec) {
-        detail::deliver(e, ec, "dmasync: guard");
-    }
+    static void deliver(errc e, std::error_code* ec) { detail::deliver(e, ec, "dmasync: guard"); }
 
     [[nodiscard]] errc change(errc (detail::domain_state::*step)(detail::claim&, const detail::buffer_state*),
                               const buffer& b) noexcept {
@@ -195,34 +197,22 @@ public:
     /// Errors: as `guard::bytes`.
     template <std::size_t Index>
         requires(is_cpu<Index>())
-    [[nodiscard]] auto bytes() const {
-        return typed<Index>(nullptr);
-    }
+    [[nodiscard]] auto bytes() const { return typed<Index>(nullptr); }
     template <std::size_t Index>
         requires(is_cpu<Index>())
-    [[nodiscard]] auto bytes(std::error_code& ec) const noexcept {
-        return typed<Index>(&ec);
-    }
+    [[nodiscard]] auto bytes(std::error_code& ec) const noexcept { return typed<Index>(&ec); }
 
     // As in guard, where at least one of the buffers can give them.
-    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b) const
-        requires(has_cpu)
-    {
-        return guard::bytes(b);
-    }
+    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b) const requires(has_cpu) { return guard::bytes(b); }
     [[nodiscard]] std::span<const std::byte> bytes(const buffer& b, std::error_code& ec) const noexcept
-        requires(has_cpu)
-    {
+        requires(has_cpu) {
         return guard::bytes(b, ec);
     }
-    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const
-        requires(has_cpu_write)
-    {
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const requires(has_cpu_write) {
         return guard::writable_bytes(b);
     }
     [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b, std::error_code& ec) const noexcept
-        requires(has_cpu_write)
-    {
+        requires(has_cpu_write) {
         return guard::writable_bytes(b, ec);
     }
 

@@ -27,13 +27,13 @@ struct lease_report {
         access mode;
     };
 
-    std::string_view domain;               ///< name of the domain; may be empty
-    std::string_view set;                  ///< name of the lock or set; may be empty
-    void* user = nullptr;                  ///< of the lock or set
-    std::vector<held_buffer> buffers;      ///< what it held until now
-    std::chrono::nanoseconds age{};        ///< for how long
-    std::chrono::nanoseconds lease{};      ///< for how long it might have
-    std::size_t waiters = 0;               ///< acquisitions that were waiting for one of these buffers
+    std::string_view domain;          ///< name of the domain; may be empty
+    std::string_view set;             ///< name of the lock or set; may be empty
+    void* user = nullptr;             ///< of the lock or set
+    std::vector<held_buffer> buffers; ///< what it held until now
+    std::chrono::nanoseconds age{};   ///< for how long
+    std::chrono::nanoseconds lease{}; ///< for how long it might have
+    std::size_t waiters = 0;          ///< acquisitions that were waiting for one of these buffers
 };
 
 /// The report on one line, without a newline.

@@ -38,7 +38,9 @@ struct lock_request {
 
 // The six ways to ask for a buffer (S3).
 [[nodiscard]] inline lock_request<access::read> read(const buffer& b) noexcept { return lock_request<access::read>{b}; }
-[[nodiscard]] inline lock_request<access::write> write(const buffer& b) noexcept { return lock_request<access::write>{b}; }
+[[nodiscard]] inline lock_request<access::write> write(const buffer& b) noexcept {
+    return lock_request<access::write>{b};
+}
 [[nodiscard]] inline lock_request<access::read_write> read_write(const buffer& b) noexcept {
     return lock_request<access::read_write>{b};
 }
@@ -88,9 +90,7 @@ protected:
 
     /// Returns: whether the coroutine has to wait to be resumed. It may have been by then: nothing of `this` is touched
     /// after the claim has been published.
-    [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept {
-        return prepare() && publish(waiter, false);
-    }
+    [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept { return prepare() && publish(waiter, false); }
 
     /// Waits on this thread, until the set is granted or never will be.
     void block() noexcept {
@@ -229,7 +229,7 @@ using arguments_of = typename parse_arguments<mode_list<>, std::remove_cvref_t<A
 
 /// One or more requests, then `lock_options` if any, then a `std::error_code&` if any.
 template <class... Args>
-concept describes_lock = requires { typename detail::arguments_of<Args...>; };
+concept describes_lock = std::is_class_v<detail::arguments_of<Args...>>; // false where there is no such type
 
 /// A lock that is being waited for. Awaitable once, in any coroutine.
 template <class Arguments>
@@ -266,9 +266,7 @@ public:
 /// Source:  S4, S6; kernel Documentation/locking/ww-mutex-design.rst.
 template <class... Args>
     requires describes_lock<Args...>
-[[nodiscard]] auto lock(Args&&... args) noexcept {
-    return lock_awaitable<detail::arguments_of<Args...>>{args...};
-}
+[[nodiscard]] auto lock(Args&&... args) noexcept { return lock_awaitable<detail::arguments_of<Args...>>{args...}; }
 
 /// Locks all the buffers now, or none.
 /// Returns: the guard; an empty one whose `error()` is `errc::would_block` when somebody is in the way: that is not

@@ -29,12 +29,12 @@ private:
 ///
 /// Trivially destructible on purpose: GCC 12 destroys a braced aggregate inside a `co_await` twice.
 struct lock_options {
-    std::optional<std::chrono::nanoseconds> lease{};                   ///< from the grant on; `no_lease` for none
-    event_loop::time_point deadline = event_loop::time_point::max();   ///< for the grant, on the domain's loop's clock
-    stop_ref stop{};                                                   ///< gives up when stop is requested
-    event_loop* on = nullptr;                                          ///< where to resume; null: on the domain's loop
-    dmasync::name name{};                                              ///< for reports
-    void* user = nullptr;                                              ///< handed through to reports (S1)
+    std::optional<std::chrono::nanoseconds> lease{};                 ///< from the grant on; `no_lease` for none
+    event_loop::time_point deadline = event_loop::time_point::max(); ///< for the grant, on the domain's loop's clock
+    stop_ref stop{};                                                 ///< gives up when stop is requested
+    event_loop* on = nullptr;                                        ///< where to resume; null: on the domain's loop
+    dmasync::name name{};                                            ///< for reports
+    void* user = nullptr;                                            ///< handed through to reports (S1)
 };
 static_assert(std::is_trivially_destructible_v<lock_options>);
 

@@ -28,10 +28,11 @@ class lock_set {
 public:
     /// `defaults` hold for every lock that does not say otherwise; its stop token and deadline are not kept.
     explicit lock_set(domain& d, dmasync::name name = {}, const lock_options& defaults = {}) noexcept
-        : state_{d.state_}, defaults_{.lease = defaults.lease, .on = defaults.on, .name = name, .user = defaults.user} {}
+        : state_{d.state_},
+          defaults_{.lease = defaults.lease, .on = defaults.on, .name = name, .user = defaults.user} {}
     lock_set(const lock_set&) = delete;
     lock_set& operator=(const lock_set&) = delete;
-    ~lock_set() { state_->unregister(live_); }
+    ~lock_set() { state_->unregister_set(live_); }
 
     /// Puts a buffer into the set.
     /// Errors: `errc::duplicate_buffer`, `wrong_domain`, `invalid_access`, `already_locked`; the set is as it was then.
@@ -93,7 +94,9 @@ public:
 
     /// As `dmasync::blocking_lock`.
     [[nodiscard]] guard blocking_lock(const lock_options& o = {}) { return lock(o).block_and_take(); }
-    [[nodiscard]] guard blocking_lock(const lock_options& o, std::error_code& ec) { return lock(o, ec).block_and_take(); }
+    [[nodiscard]] guard blocking_lock(const lock_options& o, std::error_code& ec) {
+        return lock(o, ec).block_and_take();
+    }
     [[nodiscard]] guard blocking_lock(std::error_code& ec) { return lock(ec).block_and_take(); }
 
 private:
@@ -111,9 +114,7 @@ private:
 
     [[nodiscard]] bool contains(const buffer& b) const noexcept { return index_of(b) != std::ssize(buffers_); }
 
-    [[nodiscard]] errc refuse_change() const noexcept {
-        return state_->in_use(live_) ? errc::already_locked : errc{};
-    }
+    [[nodiscard]] errc refuse_change() const noexcept { return state_->in_use(live_) ? errc::already_locked : errc{}; }
 
     [[nodiscard]] errc refuse_add(const buffer& b, access mode) const noexcept {
         if (!is_valid(mode)) { return errc::invalid_access; }
@@ -147,10 +148,10 @@ private:
         requests_.clear();
     }
 
-    detail::domain_state* state_;          // outlives the set: by the domain, or by the buffers below
+    detail::domain_state* state_; // outlives the set: by the domain, or by the buffers below
     std::vector<buffer> buffers_;
     std::vector<detail::request> requests_; // invariant: one for each of buffers_, in the same order
-    detail::claim* live_ = nullptr;        // the acquisition that is going on; changed under the domain's lock
+    detail::claim* live_ = nullptr;         // the acquisition that is going on; changed under the domain's lock
     lock_options defaults_;
 };
 

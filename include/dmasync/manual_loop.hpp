@@ -23,7 +23,8 @@ namespace detail {
 
 /// A base before the loop: the loop's time must exist before the loop does.
 struct virtual_clock {
-    std::atomic<std::chrono::steady_clock::time_point> time{std::chrono::steady_clock::time_point{std::chrono::hours{1}}};
+    std::atomic<std::chrono::steady_clock::time_point> time{
+        std::chrono::steady_clock::time_point{std::chrono::hours{1}}};
 };
 
 } // namespace detail

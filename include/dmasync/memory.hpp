@@ -47,7 +47,9 @@ public:
     }
 
     mapping(mapping&& other) noexcept
-        : bytes_{std::exchange(other.bytes_, {})}, writable_{other.writable_}, owned_{std::exchange(other.owned_, false)} {}
+        : bytes_{std::exchange(other.bytes_, {})},
+          writable_{other.writable_},
+          owned_{std::exchange(other.owned_, false)} {}
     mapping& operator=(mapping&& other) noexcept {
         std::swap(bytes_, other.bytes_);
         std::swap(writable_, other.writable_);
@@ -96,7 +98,7 @@ struct memory_object {
 /// Takes over a descriptor of shared memory: a memfd, or a file of tmpfs (POSIX shared memory).
 /// Errors: `not_a_buffer` for anything else, or when it has no bytes; what fstat(2) or mmap(2) say.
 [[nodiscard]] inline memory_object open_memory(unique_fd fd, std::error_code& ec) noexcept {
-    struct stat info{};
+    struct stat info {};
     if (::fstat(fd.get(), &info) != 0) {
         ec = last_system_error();
         return {};

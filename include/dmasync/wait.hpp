@@ -17,7 +17,8 @@ namespace dmasync {
 /// What `sleep_until` gives. Destroying the waiting coroutine, on the loop's thread, takes its timer back.
 class [[nodiscard]] sleep_awaitable {
 public:
-    sleep_awaitable(event_loop& loop, event_loop::time_point until) noexcept : loop_{loop}, until_{until}, alarm_{*this} {}
+    sleep_awaitable(event_loop& loop, event_loop::time_point until) noexcept
+        : loop_{loop}, until_{until}, alarm_{*this} {}
     sleep_awaitable(const sleep_awaitable&) = delete;
     sleep_awaitable& operator=(const sleep_awaitable&) = delete;
     ~sleep_awaitable() {
@@ -110,7 +111,9 @@ private:
 }
 
 /// The same for writing.
-[[nodiscard]] inline ready_awaitable writable(event_loop& loop, int fd) noexcept { return {loop, fd, POLLOUT, nullptr}; }
+[[nodiscard]] inline ready_awaitable writable(event_loop& loop, int fd) noexcept {
+    return {loop, fd, POLLOUT, nullptr};
+}
 [[nodiscard]] inline ready_awaitable writable(event_loop& loop, int fd, std::error_code& ec) noexcept {
     return {loop, fd, POLLOUT, &ec};
 }

@@ -45,23 +45,24 @@ using waiting_queue = intrusive_list<entry, waiting_tag>;
 /// The policy's part of a buffer.
 struct buffer_node {
     // `state` says all that an uncontended lock must know, in one word: 0 is free, unwanted and open.
-    static constexpr std::uint32_t reader = 1;                  // times the number of readers that hold it
+    static constexpr std::uint32_t reader = 1; // times the number of readers that hold it
     static constexpr std::uint32_t readers = (1U << 27U) - 1U;
-    static constexpr std::uint32_t writer = 1U << 27U;          // a writer holds it
-    static constexpr std::uint32_t waiting_reader = 1U << 28U;  // mirrors !waiting_readers.empty()
-    static constexpr std::uint32_t waiting_writer = 1U << 29U;  // mirrors !waiting_writers.empty()
-    static constexpr std::uint32_t closed = 1U << 30U;          // nobody is granted it any more
-    static constexpr std::uint32_t orphan = 1U << 31U;          // no handle is left: dies when it is idle
+    static constexpr std::uint32_t writer = 1U << 27U;         // a writer holds it
+    static constexpr std::uint32_t waiting_reader = 1U << 28U; // mirrors !waiting_readers.empty()
+    static constexpr std::uint32_t waiting_writer = 1U << 29U; // mirrors !waiting_writers.empty()
+    static constexpr std::uint32_t closed = 1U << 30U;         // nobody is granted it any more
+    static constexpr std::uint32_t orphan = 1U << 31U;         // no handle is left: dies when it is idle
     static constexpr std::uint32_t held = readers | writer;
     static constexpr std::uint32_t waited = waiting_reader | waiting_writer;
 
     explicit buffer_node(const admission& h) noexcept : home{&h} {}
 
-    const admission* home;      // fixed
+    const admission* home; // fixed
     std::uint32_t state = 0;
-    std::uint32_t waiters = 0;  // the length of both queues
-    std::uint64_t sequence = 0; // fencing token: odd while a writer holds; grows whenever a conflicting grant is possible
-    std::uint64_t attempt = 0;  // the last admission that touched it: finds duplicates without a search
+    std::uint32_t waiters = 0; // the length of both queues
+    std::uint64_t sequence =
+        0; // fencing token: odd while a writer holds; grows whenever a conflicting grant is possible
+    std::uint64_t attempt = 0; // the last admission that touched it: finds duplicates without a search
     waiting_queue waiting_readers;
     waiting_queue waiting_writers;
 };
@@ -125,26 +126,30 @@ public:
     }
 
     /// Takes a waiting claim out of the queues. Those behind it may go.
-    void withdraw(claim_node& c, ready_list& ready) noexcept {
+    static void withdraw(claim_node& c, ready_list& ready) noexcept {
         leave_queues(c);
         for (entry& e : c.set()) { promote(*e.buffer, e.mode, ready); }
     }
 
-    /// Ends a hold. Returns whether a buffer of it needs a further look: somebody waits for it, or it is an orphan.
-    bool release(claim_node& c, ready_list& ready) noexcept {
+    /// Ends a hold.
+    /// Returns: whether `pass_on` has to follow: somebody waits for one of its buffers, or one is an orphan.
+    [[nodiscard]] static bool release(const claim_node& c) noexcept {
         std::uint32_t seen = 0;
-        for (entry& e : c.set()) {
+        for (const entry& e : c.set()) {
             if (e.buffer != nullptr) { seen |= unmark(*e.buffer, e.mode); }
         }
-        if ((seen & (buffer_node::waited | buffer_node::orphan)) == 0) [[likely]] { return false; }
-        for (entry& e : c.set()) {
+        return (seen & (buffer_node::waited | buffer_node::orphan)) != 0;
+    }
+
+    /// Grants what may go now that a hold has been released.
+    static void pass_on(const claim_node& c, ready_list& ready) noexcept {
+        for (const entry& e : c.set()) {
             if (e.buffer != nullptr) { promote(*e.buffer, e.mode, ready); }
         }
-        return true;
     }
 
     /// Ends the hold of one buffer of a set.
-    void release(entry& e, ready_list& ready) noexcept {
+    static void release(entry& e, ready_list& ready) noexcept {
         buffer_node& b = *e.buffer;
         unmark(b, e.mode);
         e.buffer = nullptr;
@@ -152,17 +157,17 @@ public:
     }
 
     /// Ends a hold against its holder's will: tokens grow, so that what it still does can be told from what others do.
-    void revoke(claim_node& c, ready_list& ready) noexcept {
+    static void revoke(const claim_node& c, ready_list& ready) noexcept {
         for (entry& e : c.set()) {
             if (e.buffer == nullptr) { continue; }
             e.token = e.buffer->sequence;
             if (!is_write(e.mode)) { e.buffer->sequence += 2; } // a writer's grows as it ends
         }
-        release(c, ready);
+        if (release(c)) { pass_on(c, ready); }
     }
 
     /// Turns a writer into a reader without a moment in between.
-    void downgrade(entry& e, ready_list& ready) noexcept {
+    static void downgrade(entry& e, ready_list& ready) noexcept {
         if (!is_write(e.mode)) { return; }
         const access was = e.mode;
         unmark(*e.buffer, was);

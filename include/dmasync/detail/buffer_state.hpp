@@ -36,7 +36,7 @@ struct buffer_state : buffer_node {
     buffer_registry::node_type node;       // while it is not in the registry
     const memory_object memory;
     const name label;
-    buffer_state* next_dead = nullptr;     // links those that are about to be freed
+    buffer_state* next_dead = nullptr; // links those that are about to be freed
 };
 
 } // namespace dmasync::detail

@@ -42,24 +42,25 @@ struct claim : claim_node, timed, work {
         entries = room;
     }
 
-    domain_state* home;                   // fixed
-    std::uint32_t pool_class;             // fixed
+    domain_state* home;                    // fixed
+    std::uint32_t pool_class;              // fixed
     std::atomic<phase> state{phase::idle}; // read without the lock only by its owner
-    errc failure{};                       // why it failed, or is going to when it is about to wait
-    bool posted = false;                  // in a loop's queue, which then frees it if it was abandoned
-    bool reporting = false;               // its expiry is being reported; the reporter frees it if it was let go
+    errc failure{};                        // why it failed, or is going to when it is about to wait
+    bool plain = false;     // nothing but its guard refers to it, and there is nothing to clean up after it
+    bool posted = false;    // in a loop's queue, which then frees it if it was abandoned
+    bool reporting = false; // its expiry is being reported; the reporter frees it if it was let go
     bool let_go = false;
-    bool blocking = false;                // a thread waits on `told`, not a coroutine on `loop`
+    bool blocking = false; // a thread waits on `told`, not a coroutine on `loop`
     futex_word told{0};
-    event_loop* loop = nullptr;           // where the coroutine resumes
-    std::coroutine_handle<> waiter;       // null when abandoned, or not waiting
+    event_loop* loop = nullptr;     // where the coroutine resumes
+    std::coroutine_handle<> waiter; // null when abandoned, or not waiting
     std::chrono::nanoseconds lease{};
     std::size_t waiters_at_expiry = 0;
-    claim** registration = nullptr;       // the owning lock_set's mark that it is in use; cleared when it no longer is
+    claim** registration = nullptr; // the owning lock_set's mark that it is in use; cleared when it no longer is
     std::stop_source stop{std::nostopstate};
     name label;
     void* user = nullptr;
-    claim* next_free = nullptr;           // the pool's
+    claim* next_free = nullptr; // the pool's
 };
 
 /// Recycles claims, so that no acquisition allocates once as many have been alive together.

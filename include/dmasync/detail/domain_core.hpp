@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file domain_core.hpp  The one place of state: claims, buffers and deadlines of a domain, under one lock.
+///
+/// Every operation has the same shape, a *step*: change plain data under the lock, collect whom to tell, unlock, tell
+/// them. Nothing is allocated, freed, called back or resumed while the lock is held, and no step begins inside another.
+
+#include <dmasync/detail/admission.hpp>
+#include <dmasync/detail/buffer_state.hpp>
+#include <dmasync/detail/claim.hpp>
+#include <dmasync/detail/deadline_book.hpp>
+#include <dmasync/detail/spin_lock.hpp>
+#include <dmasync/domain_options.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/lock_options.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <utility>
+
+namespace dmasync::detail {
+
+/// The state of a domain, and the changes to it that more than one operation is made of.
+///
+/// Lives until its domain, the last buffer and the last claim are gone: guards and handles may outlive the domain.
+class domain_core {
+public:
+    using time_point = event_loop::time_point;
+
+    domain_core(const domain_core&) = delete;
+    domain_core& operator=(const domain_core&) = delete;
+
+    [[nodiscard]] event_loop& loop() const noexcept { return loop_; }
+    [[nodiscard]] const domain_options& options() const noexcept { return options_; }
+
+    [[nodiscard]] domain_counters counters() noexcept {
+        const std::lock_guard guard{lock_};
+        return counters_;
+    }
+
+protected:
+    using claim_list = intrusive_list<claim, timed_tag>;
+
+    domain_core(domain_state& self, event_loop& loop, domain_options options, work::function& on_timer,
+                std::uint64_t first_ticket)
+        : admission_{first_ticket},
+          pool_{self, resume},
+          loop_{loop},
+          options_{std::move(options)},
+          timer_{*this, on_timer} {
+        loop_.add_user();
+        grow(1, std::max<std::size_t>(options_.reserve, 1));
+    }
+
+    virtual ~domain_core() = default; // by the last step
+
+    /// One critical section and what has to follow it.
+    struct step {
+        explicit step(domain_core& d) noexcept : home{d} { home.lock_.lock(); }
+        step(domain_core& d, std::adopt_lock_t) noexcept : home{d} {}
+        step(const step&) = delete;
+        step& operator=(const step&) = delete;
+
+        ~step() {
+            if (!told.empty()) { home.settle(told); }
+            const bool post_rearm = home.timer_is_late_ && home.schedule_timer();
+            const bool last = !home.owned_ && home.is_unused();
+            home.lock_.unlock();
+            if (post_rearm) { home.loop_.post(home.rearm_); } // a posted rearm_ keeps the state alive
+            while (claim_node* c = told.pop_front()) { tell(static_cast<claim&>(*c)); }
+            while (dead != nullptr) { delete std::exchange(dead, dead->next_dead); }
+            if (last) { delete &home; }
+        }
+
+        domain_core& home;
+        ready_list told;                            // granted, or failed
+        buffer_state* dead = nullptr;               // to be freed
+        std::stop_source retired{std::nostopstate}; // to be freed
+    };
+
+    // ---- how claims begin --------------------------------------------------------------------------------------------
+
+    [[nodiscard]] errc try_grant(claim& c, std::span<const request> set, const lock_options& options,
+                                 claim** registration) noexcept {
+        if (lease_of(options).count() <= 0) [[unlikely]] { return errc::invalid_lease; }
+        if (registration != nullptr && *registration != nullptr) { return errc::already_locked; }
+        const errc why = admission_.try_grant(c, set);
+        if (why == errc{}) [[likely]] { adopt(c, options, registration); }
+        return why;
+    }
+
+    [[nodiscard]] std::chrono::nanoseconds lease_of(const lock_options& options) const noexcept {
+        return options.lease.value_or(options_.lease);
+    }
+
+    void adopt(claim& c, const lock_options& options, claim** registration) noexcept {
+        c.lease = lease_of(options);
+        c.loop = options.on == nullptr ? &loop_ : options.on;
+        c.label = options.name;
+        c.user = options.user;
+        c.registration = registration;
+        if (registration != nullptr) { *registration = &c; }
+    }
+
+    void begin_hold(claim& c, time_point now) noexcept {
+        c.state.store(phase::held, std::memory_order_relaxed);
+        enter_book(c, now, lease_end(now, c.lease));
+    }
+
+    /// The coarse clock is behind by up to a tick: the lease is a tick longer, so that it is never too short.
+    [[nodiscard]] time_point lease_end(time_point from, std::chrono::nanoseconds lease) const noexcept {
+        const time_point start = from + loop_.coarse_resolution();
+        return lease > time_point::max() - start ? time_point::max() : start + lease;
+    }
+
+    void enter_book(claim& c, time_point now, time_point until) noexcept {
+        book_.enter(c, now, until);
+        note_deadline(until);
+    }
+
+    /// A sweep takes claims out before it knows what becomes of them.
+    static void leave_book(claim& c) noexcept {
+        if (claim_list::is_linked(c)) { claim_list::erase(c); }
+    }
+
+    void note_deadline(time_point until) noexcept {
+        if (until < horizon_) [[unlikely]] {
+            horizon_ = until;
+            timer_is_late_ = true;
+        }
+    }
+
+    // ---- how claims end ----------------------------------------------------------------------------------------------
+
+    /// A waiting claim will not be granted.
+    void give_up(claim& c, errc why, step& s) noexcept {
+        leave_queues(c, s);
+        set_failed(c, why);
+        s.told.push_back(c);
+    }
+
+    void leave_queues(claim& c, step& s) noexcept {
+        leave_book(c);
+        admission::withdraw(c, s.told);
+        bury_orphans(c, s);
+    }
+
+    void set_failed(claim& c, errc why) noexcept {
+        counters_.timed_out += why == errc::timed_out ? 1U : 0U;
+        counters_.cancelled += why == errc::cancelled ? 1U : 0U;
+        c.failure = why;
+        c.state.store(phase::failed, std::memory_order_relaxed);
+        clear_registration(c);
+    }
+
+    void end_hold(claim& c, step& s) noexcept {
+        leave_book(c);
+        if (admission::release(c)) { pass_on(c, s); }
+    }
+
+    void pass_on(claim& c, step& s) noexcept {
+        admission::pass_on(c, s.told);
+        bury_orphans(c, s);
+    }
+
+    /// The claim's owner has no more use for it. It is freed now, or by the loop or the report that still has it.
+    void let_go(claim& c, phase was, step& s) noexcept {
+        clear_registration(c);
+        c.waiter = nullptr;
+        c.let_go = true;
+        if (was == phase::expired && !c.reporting) { unpin(c, s); }
+        if (!c.posted && !c.reporting) { recycle(c, s); }
+    }
+
+    void recycle(claim& c, step& s) noexcept {
+        if (c.stop.stop_possible()) { s.retired.swap(c.stop); }
+        c.failure = errc{};
+        c.let_go = c.blocking = c.plain = false;
+        c.told.store(0, std::memory_order_relaxed);
+        c.state.store(phase::idle, std::memory_order_relaxed);
+        pool_.give(c);
+    }
+
+    static void clear_registration(claim& c) noexcept {
+        if (c.registration != nullptr) { *std::exchange(c.registration, nullptr) = nullptr; }
+    }
+
+    // ---- buffers -----------------------------------------------------------------------------------------------------
+
+    [[nodiscard]] static buffer_state& state_of(const entry& e) noexcept {
+        return static_cast<buffer_state&>(*e.buffer);
+    }
+
+    void close(buffer_state& b, step& s) noexcept {
+        unregister(b);
+        b.state |= buffer_node::closed;
+        while (claim_node* c = admission::oldest_waiter(b)) { give_up(static_cast<claim&>(*c), errc::closed, s); }
+    }
+
+    void unregister(buffer_state& b) noexcept {
+        if (b.node.empty()) { b.node = registry_.extract(b.memory.identity); }
+    }
+
+    void bury_orphans(claim& c, step& s) noexcept {
+        for (entry& e : c.set()) {
+            if (e.buffer != nullptr) { bury_if_dead(state_of(e), s); }
+        }
+    }
+
+    void bury_if_dead(buffer_state& b, step& s) noexcept {
+        if (!b.is_dead()) { return; }
+        unregister(b);
+        b.next_dead = std::exchange(s.dead, &b);
+        --buffers_;
+    }
+
+    /// An expired hold no longer keeps the memory mapped.
+    void unpin(claim& c, step& s) noexcept {
+        for (entry& e : c.set()) {
+            if (e.buffer == nullptr) { continue; }
+            --state_of(e).pins;
+            bury_if_dead(state_of(e), s);
+        }
+    }
+
+    // ---- the timer ---------------------------------------------------------------------------------------------------
+
+    /// Sets the loop's timer to the horizon, or sees to it that the loop's thread does. Under the lock.
+    /// Returns: whether `rearm_` is to be posted once the lock is free.
+    [[nodiscard]] bool schedule_timer() noexcept {
+        timer_is_late_ = false;
+        if (!loop_.in_this_thread()) { return !std::exchange(rearm_posted_, true); }
+        set_timer();
+        return false;
+    }
+
+    // ---- memory ------------------------------------------------------------------------------------------------------
+
+    /// More claims for sets of this size. Returns: whether there are any; not under the lock.
+    bool grow(std::size_t size, std::size_t count) noexcept {
+        claim_pool::chunk* fresh = pool_.allocate(size, count);
+        if (fresh == nullptr) { return false; }
+        const std::lock_guard guard{lock_};
+        pool_.add(*fresh);
+        return true;
+    }
+
+private:
+    /// Granted claims become holds; whoever is told by a loop belongs to it until it has run.
+    void settle(ready_list& told) noexcept {
+        const time_point now = loop_.coarse_now();
+        for (claim_node* n = told.front(); n != nullptr; n = told.next(*n)) {
+            claim& c = static_cast<claim&>(*n);
+            if (c.state.load(std::memory_order_relaxed) == phase::waiting) {
+                leave_book(c);
+                begin_hold(c, now);
+                ++counters_.granted_after_wait;
+            }
+            c.posted = !c.blocking;
+        }
+    }
+
+    /// Makes a settled claim known to whoever waits for it. It may be gone right after.
+    static void tell(claim& c) noexcept {
+        if (c.blocking) {
+            futex_word& word = c.told;
+            word.store(1, std::memory_order_release); // with domain_state::block
+            futex_wake(word);
+        } else {
+            c.loop->post(c);
+        }
+    }
+
+    /// A loop's turn for a claim that has been told.
+    static void resume(work& w, disposition d) noexcept;
+
+    [[nodiscard]] bool is_unused() const noexcept { return pool_.taken() == 0 && buffers_ == 0 && !rearm_posted_; }
+
+    void set_timer() noexcept {
+        loop_.disarm(timer_);
+        if (owned_ && horizon_ != time_point::max()) { loop_.arm(timer_, horizon_); }
+    }
+
+    static void on_rearm(work& w, disposition d) noexcept {
+        domain_core& home = static_cast<loop_work<work>&>(w).home;
+        const step s{home};
+        home.rearm_posted_ = false;
+        if (d == disposition::run) {
+            home.set_timer();
+        } else {
+            home.loop_.disarm(home.timer_); // the loop is going away
+        }
+    }
+
+protected:
+    template <class Kind>
+    struct loop_work : Kind {
+        loop_work(domain_core& d, work::function& f) noexcept : Kind{f}, home{d} {}
+        domain_core& home;
+    };
+
+    // Everything that is not const is changed under the lock only.
+    spin_lock lock_;
+    bool owned_ = true;          // the domain object exists
+    bool timer_is_late_ = false; // the horizon has come nearer than the loop's timer; false whenever the lock is free
+    bool rearm_posted_ = false;  // rearm_ is in the loop's queue
+    time_point horizon_ = time_point::max(); // nothing in the book ends earlier; what the loop's timer is set to
+    admission admission_;
+    claim_pool pool_;
+    deadline_book<claim> book_; // every waiting or held claim
+    domain_counters counters_;
+    buffer_registry registry_; // every buffer that is not closed
+    std::size_t buffers_ = 0;
+    event_loop& loop_;
+    const domain_options options_;
+    loop_work<timer> timer_;
+    loop_work<work> rearm_{*this, on_rearm};
+};
+
+} // namespace dmasync::detail

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file lease_keeper.hpp  Ends the leases and the waits whose time has come, and says so.
+
+#include <dmasync/detail/domain_core.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/lease.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <stop_token>
+
+namespace dmasync::detail {
+
+/// A claim's end in time. Of unlock, renewal and expiry, whichever takes the domain's lock first counts; the others find
+/// the claim as that has left it.
+class lease_keeper : public domain_core {
+public:
+    /// Makes a lease end `lease` from now; earlier when somebody is waiting: he is not made to wait for longer than one
+    /// original lease of this hold. Never shortens it.
+    errc renew(claim& c, std::chrono::nanoseconds lease, time_point& until) noexcept {
+        const step s{*this};
+        if (c.state.load(std::memory_order_relaxed) != phase::held) { return errc::lease_expired; }
+        if (lease.count() <= 0) { return errc::invalid_lease; }
+        const time_point now = loop_.coarse_now();
+        time_point end = lease_end(now, lease);
+        for (const entry& e : c.set()) {
+            const claim_node* w = e.buffer == nullptr ? nullptr : admission::oldest_waiter(*e.buffer);
+            if (w != nullptr) { end = std::min(end, lease_end(static_cast<const claim&>(*w).since, c.lease)); }
+        }
+        until = std::max(c.until, end);
+        book_.move(c, now, until);
+        note_deadline(until);
+        return errc{};
+    }
+
+    [[nodiscard]] time_point expires_at(const claim& c) noexcept {
+        const std::lock_guard guard{lock_};
+        return c.until;
+    }
+
+    /// A token that is stopped when the hold's lease runs out.
+    [[nodiscard]] std::stop_token stop_token(claim& c) {
+        std::stop_source fresh;
+        bool expired = false;
+        {
+            const std::lock_guard guard{lock_};
+            if (!c.stop.stop_possible()) { c.stop.swap(fresh); }
+            c.plain = false;
+            expired = c.state.load(std::memory_order_relaxed) == phase::expired;
+        }
+        if (expired) { c.stop.request_stop(); }
+        return c.stop.get_token();
+    }
+
+    /// Ends every lease and every wait whose time has come. Threads: any.
+    /// Returns: whether it looked; false when nothing can have ended.
+    bool sweep() noexcept {
+        claim_list overdue;
+        {
+            step s{*this};
+            const time_point now = loop_.now();
+            if (now < horizon_) { return false; }
+            claim_list late;
+            horizon_ = time_point::max();
+            note_deadline(book_.collect(now, [&](claim& c) {
+                (c.state.load(std::memory_order_relaxed) == phase::waiting ? late : overdue).push_back(c);
+            }));
+            while (claim* c = late.pop_front()) {
+                const bool just_granted = ready_list::is_linked(*c); // because another one gave up
+                if (!just_granted) { give_up(*c, errc::timed_out, s); }
+            }
+            for (claim* c = overdue.front(); c != nullptr; c = overdue.next(*c)) { expire(*c, s); }
+        }
+        while (claim* c = overdue.pop_front()) { report_expired(*c); }
+        return true;
+    }
+
+protected:
+    lease_keeper(domain_state& self, event_loop& loop, domain_options options, std::uint64_t first_ticket)
+        : domain_core{self, loop, std::move(options), on_timer, first_ticket} {}
+
+private:
+    static void on_timer(work& w, disposition d) noexcept {
+        if (d == disposition::run) { static_cast<lease_keeper&>(static_cast<loop_work<timer>&>(w).home).sweep(); }
+    }
+
+    void expire(claim& c, step& s) noexcept {
+        c.waiters_at_expiry = 0;
+        for (const entry& e : c.set()) {
+            if (e.buffer == nullptr) { continue; }
+            c.waiters_at_expiry += e.buffer->waiters;
+            ++state_of(e).pins;
+        }
+        admission::revoke(c, s.told);
+        clear_registration(c);
+        c.reporting = true;
+        c.state.store(phase::expired, std::memory_order_release); // with guard::expired
+        ++counters_.leases_expired;
+    }
+
+    /// Tells the holder, then the sink. The claim stays until this is done, though its guard may let go of it.
+    void report_expired(claim& c) {
+        std::stop_source stop{std::nostopstate};
+        {
+            const std::lock_guard guard{lock_};
+            stop = c.stop;
+        }
+        stop.request_stop();
+        if (options_.report) { options_.report(report_of(c)); }
+        step s{*this};
+        c.reporting = false;
+        if (c.let_go) {
+            unpin(c, s);
+            if (!c.posted) { recycle(c, s); }
+        }
+    }
+
+    [[nodiscard]] lease_report report_of(const claim& c) const {
+        lease_report r;
+        r.domain = options_.name.view();
+        r.set = c.label.view();
+        r.user = c.user;
+        for (const entry& e : c.set()) {
+            if (e.buffer != nullptr) { r.buffers.push_back({state_of(e).label.view(), e.mode}); }
+        }
+        r.age = loop_.now() - c.since;
+        r.lease = c.lease;
+        r.waiters = c.waiters_at_expiry;
+        return r;
+    }
+};
+
+} // namespace dmasync::detail
