@@ -421,6 +421,28 @@ TEST_CASE("destroying a domain fails every waiter; guards and handles outlive it
     CHECK(ec == errc::closed);
 }
 
+// ---- options ---------------------------------------------------------------------------------------------------------
+
+TEST_CASE("options written inside the co_await expression arrive whole") {
+    fixture f;
+    const auto body = [](fixture& x, std::stop_token stop, std::vector<event_loop::time_point>& ends) -> probe {
+        for (int i = 0; i < 3; ++i) {
+            const auto held =
+                co_await lock(read(x.a), write(x.b), lock_options{.lease = 7ms, .stop = stop, .name = "inline"});
+            ends.push_back(held.expires_at());
+        }
+        std::error_code ec;
+        const auto other = co_await lock(write(x.c), lock_options{.lease = 9ms, .on = &x.loop}, ec);
+        ends.push_back(other.expires_at());
+    };
+    const std::stop_source source;
+    std::vector<event_loop::time_point> ends;
+    const probe p = body(f, source.get_token(), ends);
+    CHECK(p.done());
+    const auto now = f.loop.now();
+    CHECK(ends == std::vector{now + 7ms, now + 7ms, now + 7ms, now + 9ms});
+}
+
 // ---- what the guard allows -------------------------------------------------------------------------------------------
 
 TEST_CASE("a guard gives the bytes that its access allows, and the compiler knows them by position") {
