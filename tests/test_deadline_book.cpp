@@ -76,6 +76,18 @@ TEST_CASE("something without end stays until it leaves") {
     book::leave(i);
 }
 
+TEST_CASE("an entry whose clock was read before that of the entry in front of it is not overlooked") {
+    constexpr auto duration = std::chrono::nanoseconds{4 << 20};
+    book b;
+    item first;
+    item late;
+    b.enter(first, start, start + duration);
+    b.enter(late, start - 2ms, start - 2ms + duration);
+    time_point next;
+    CHECK(ended_by(b, start, &next).empty());
+    CHECK(next == late.until);
+}
+
 TEST_CASE("random entries end exactly when they should, whatever their durations") {
     const unsigned seed = 7;
     INFO("seed ", seed);

@@ -129,11 +129,13 @@ TEST_CASE("a buffer that only its holder keeps alive is found again by an import
     fixture f;
     buffer b = f.media.allocate(4096, "frame");
     unique_fd fd = duplicate(b.fd());
-    const auto held = try_lock(write(b));
+    auto held = try_lock(write(b));
     b = buffer{};
     const buffer found = f.media.import(std::move(fd), "again");
     CHECK(found.name() == "frame");
     CHECK(!try_lock(read(found)));
+    held.unlock();
+    CHECK(try_lock(read(found)).bytes<0>().size() == 4096);
 }
 
 TEST_CASE("the last handle of a waiting buffer may go: the waiter is granted all the same") {

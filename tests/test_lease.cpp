@@ -374,6 +374,12 @@ TEST_CASE("who has had its time does not stand in the way, even when the loop is
         f.loop.set(f.loop.now() + 1s);
         CHECK(try_lock(write(f.a), ec));
     }
+    SUBCASE("of a coroutine") {
+        f.loop.set(f.loop.now() + 1s);
+        guard next;
+        const probe p = wait_for(next, ec, write(f.a), {});
+        CHECK(p.done());
+    }
     SUBCASE("of a blocking lock, on a thread of its own") {
         f.loop.set(f.loop.now() + 1s);
         std::thread other{[&] { static_cast<void>(blocking_lock(write(f.a), ec)); }};

@@ -276,6 +276,30 @@ TEST_CASE("a lock that is stopped before it begins takes nothing") {
     CHECK(try_lock(write(f.a)));
 }
 
+TEST_CASE("a stop request that comes between the attempt and the wait ends the lock there") {
+    fixture f;
+    const guard held = try_lock(write(f.a));
+    std::stop_source source;
+    const std::stop_token token = source.get_token();
+    std::error_code ec;
+    auto lock_a = lock(write(f.a), lock_options{.stop = token}, ec); // step by step, as a coroutine would
+    CHECK(!lock_a.await_ready());
+    source.request_stop();
+    CHECK(!lock_a.await_suspend(std::noop_coroutine()));
+    CHECK(!lock_a.await_resume());
+    CHECK(ec == errc::cancelled);
+}
+
+TEST_CASE("an unlock that comes between the attempt and the wait grants the lock there") {
+    fixture f;
+    guard held = try_lock(write(f.a));
+    auto lock_a = lock(write(f.a));
+    CHECK(!lock_a.await_ready());
+    held.unlock();
+    CHECK(!lock_a.await_suspend(std::noop_coroutine()));
+    CHECK(lock_a.await_resume());
+}
+
 TEST_CASE("a stop request that comes after the grant changes nothing") {
     fixture f;
     guard held = try_lock(write(f.a));
