@@ -21,6 +21,7 @@
 #include <dmasync/unique_fd.hpp>
 #include <dmasync/version.hpp>
 #include <dmasync/wait.hpp>
+#include <dmasync/when_all.hpp>
 #if !defined(DMASYNC_WITHOUT_URING)
 #include <dmasync/uring_loop.hpp>
 #endif
