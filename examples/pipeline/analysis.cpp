@@ -4,6 +4,7 @@
 #include "frame_view.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <vector>
 
 namespace pipeline {
@@ -25,15 +26,32 @@ std::vector<std::uint8_t> map_columns(std::size_t width, std::size_t columns) {
     return map;
 }
 
-waveform make_waveform(const plane& luma) {
-    waveform wave;
-    wave.columns_used = std::min(luma.width, waveform::columns);
-    const std::vector<std::uint8_t> column_of = map_columns(luma.width, wave.columns_used);
+/// One histogram for each column of the waveform, from left to right.
+std::vector<histogram> count_columns(const plane& luma) {
+    std::vector<histogram> columns(std::min(luma.width, waveform::columns));
+    const std::vector<std::uint8_t> column_of = map_columns(luma.width, columns.size());
     for (std::size_t y = 0; y < luma.height; ++y) {
         const std::span<const std::uint8_t> row = luma.row(y);
-        for (std::size_t x = 0; x < row.size(); ++x) { ++wave.counts[column_of[x]][row[x] * waveform::levels / 256]; }
+        for (std::size_t x = 0; x < row.size(); ++x) { ++columns[column_of[x]][row[x]]; }
+    }
+    return columns;
+}
+
+waveform make_waveform(const std::vector<histogram>& columns) noexcept {
+    waveform wave;
+    wave.columns_used = columns.size();
+    for (std::size_t column = 0; column < columns.size(); ++column) {
+        for (std::size_t value = 0; value < columns[column].size(); ++value) {
+            wave.counts[column][value * waveform::levels / 256] += columns[column][value];
+        }
     }
     return wave;
+}
+
+histogram sum_of(const std::vector<histogram>& parts) noexcept {
+    histogram sum{};
+    for (const histogram& part : parts) { std::ranges::transform(sum, part, sum.begin(), std::plus{}); }
+    return sum;
 }
 
 std::uint8_t darkest_of(const histogram& counts) noexcept {
@@ -60,11 +78,12 @@ std::uint8_t mean_of(const histogram& counts) noexcept {
 
 analysis analyse(const video_format& format, std::span<const std::byte> frame) {
     const auto planes = view_frame(format, frame);
-    const histogram luma = count_samples(planes.luma);
+    const std::vector<histogram> columns = count_columns(planes.luma);
+    const histogram luma = sum_of(columns);
     return {.luma = luma,
             .cb = count_samples(planes.cb),
             .cr = count_samples(planes.cr),
-            .wave = make_waveform(planes.luma),
+            .wave = make_waveform(columns),
             .darkest = darkest_of(luma),
             .brightest = brightest_of(luma),
             .mean = mean_of(luma)};

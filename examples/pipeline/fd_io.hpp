@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file fd_io.hpp  Blocking reads and writes that survive signals and short transfers.
+/// \file fd_io.hpp  Blocking reads and writes that survive signals and short transfers, and end at a stop request.
 
 #include <cstddef>
 #include <span>
+#include <stop_token>
 #include <string>
 
 namespace pipeline {
 
+// Each may be given a stop token: a request ends it within a tenth of a second, however long a pipe would have kept it
+// waiting, with std::errc::operation_canceled as std::system_error.
+
 /// Reads once; 0 means the end. Throws std::system_error naming `name`.
-[[nodiscard]] std::size_t read_some(int fd, std::span<std::byte> into, const std::string& name);
+[[nodiscard]] std::size_t read_some(int fd, std::span<std::byte> into, const std::string& name,
+                                    const std::stop_token& stop = {});
 
 /// Reads until `into` is full or the stream ends; returns the number of bytes read.
-[[nodiscard]] std::size_t read_full(int fd, std::span<std::byte> into, const std::string& name);
+[[nodiscard]] std::size_t read_full(int fd, std::span<std::byte> into, const std::string& name,
+                                    const std::stop_token& stop = {});
 
 /// Writes all of `bytes`. Throws std::system_error naming `name` (full disk, closed pipe, ...).
-void write_all(int fd, std::span<const std::byte> bytes, const std::string& name);
+void write_all(int fd, std::span<const std::byte> bytes, const std::string& name, const std::stop_token& stop = {});
 
 /// Makes a write to a pipe nobody reads an error (EPIPE) instead of a silent death of the process.
 void ignore_broken_pipe_signal() noexcept;
+
+/// Puts something that can be neither read nor written in the place of a closed standard input, output or error: a file
+/// opened later would get its number, and messages would end up in the video.
+void occupy_closed_descriptors() noexcept;
 
 } // namespace pipeline

@@ -57,6 +57,7 @@ progress_line::progress_line(when show)
 
 void progress_line::update(const progress_state& state) {
     const clock::time_point now = clock::now();
+    const std::lock_guard lock{mutex_};
     if (!shown_ || now < next_) { return; }
     next_ = now + redraw_interval;
     drawn_ = true;
@@ -65,6 +66,18 @@ void progress_line::update(const progress_state& state) {
 }
 
 void progress_line::clear() {
+    const std::lock_guard lock{mutex_};
+    erase();
+}
+
+void progress_line::print_above(const std::string& text) {
+    const std::lock_guard lock{mutex_};
+    erase();
+    std::fprintf(stderr, "%s\n", text.c_str());
+    next_ = {};
+}
+
+void progress_line::erase() {
     if (drawn_) { std::fputs(erase_line, stderr); }
     drawn_ = false;
 }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -22,7 +23,7 @@ struct progress_state {
 /// "54 frames in 0.5 s (120.0 fps), 0 leases expired".
 [[nodiscard]] std::string summary_text(const progress_state& state);
 
-/// Redraws the line on the standard error output, at most ten times a second. Threads: one at a time.
+/// Redraws the line on the standard error output, at most ten times a second. Threads: any.
 class progress_line {
 public:
     using clock = std::chrono::steady_clock;
@@ -37,8 +38,13 @@ public:
 
     void update(const progress_state& state);
     void clear();
+    /// Prints a line of its own; the next update draws the progress below it.
+    void print_above(const std::string& text);
 
 private:
+    void erase();
+
+    std::mutex mutex_;
     bool shown_;
     bool drawn_ = false;
     clock::time_point next_; // no redraw before

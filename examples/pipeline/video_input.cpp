@@ -10,6 +10,7 @@
 #include <array>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace pipeline {
 namespace {
@@ -32,7 +33,8 @@ bool needs_decoder(const std::string& path, int fd) {
 
 } // namespace
 
-video_input::video_input(const std::string& path) : name_{path == "-" ? "standard input" : path} {
+video_input::video_input(const std::string& path, std::stop_token stop)
+    : name_{path == "-" ? "standard input" : path}, stop_{std::move(stop)} {
     file_.reset(path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file_) { fail_errno("cannot open " + name_); }
     if (path != "-" && needs_decoder(path, file_.get())) { decoder_ = std::make_unique<ffmpeg>(path); }
@@ -60,7 +62,7 @@ bool video_input::read_frame(std::span<std::byte> frame) {
 
 void video_input::open_reader() {
     try {
-        reader_.emplace(fd(), name_);
+        reader_.emplace(fd(), name_, stop_);
     } catch (const std::system_error&) {
         finish();
         throw;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 
 namespace pipeline {
@@ -20,7 +21,7 @@ class video_input {
 public:
     /// "-" is the standard input. A regular file that neither begins like YUV4MPEG2 nor is called *.y4m goes to ffmpeg.
     /// Errors: as y4m_reader and ffmpeg, as std::system_error.
-    explicit video_input(const std::string& path);
+    explicit video_input(const std::string& path, std::stop_token stop = {});
 
     [[nodiscard]] const video_format& format() const noexcept { return reader_->format(); }
     [[nodiscard]] std::uint64_t frames_read() const noexcept { return reader_->frames_read(); }
@@ -38,6 +39,7 @@ private:
     void finish();
 
     std::string name_;
+    std::stop_token stop_;
     dmasync::unique_fd file_;
     std::unique_ptr<ffmpeg> decoder_;  // empty unless ffmpeg is needed
     std::optional<y4m_reader> reader_; // invariant: has a value once constructed

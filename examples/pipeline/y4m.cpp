@@ -19,14 +19,17 @@ std::span<const std::byte> bytes_of(std::string_view text) noexcept { return std
 
 } // namespace
 
-y4m_reader::y4m_reader(int fd, std::string name)
-    : fd_{fd}, name_{std::move(name)}, format_{parse_stream_header(read_stream_header(), name_)} {}
+y4m_reader::y4m_reader(int fd, std::string name, std::stop_token stop)
+    : fd_{fd},
+      name_{std::move(name)},
+      stop_{std::move(stop)},
+      format_{parse_stream_header(read_stream_header(), name_)} {}
 
 bool y4m_reader::read_frame(std::span<std::byte> frame) {
     const std::size_t wanted = frame_bytes(format_);
     if (!read_frame_header()) { return false; }
     const std::size_t buffered = take_buffered(frame.first(wanted));
-    const std::size_t filled = buffered + read_full(fd_, frame.first(wanted).subspan(buffered), name_);
+    const std::size_t filled = buffered + read_full(fd_, frame.first(wanted).subspan(buffered), name_, stop_);
     if (filled < wanted) {
         fail(video_errc::truncated_frame, this_frame() + " (" + std::to_string(wanted - filled) + " of " +
                                               std::to_string(wanted) + " bytes are missing)");
@@ -68,7 +71,7 @@ bool y4m_reader::read_frame_header() {
 bool y4m_reader::read_byte(char& byte) {
     if (begin_ == end_) {
         begin_ = 0;
-        end_ = read_some(fd_, buffer_, name_);
+        end_ = read_some(fd_, buffer_, name_, stop_);
         if (end_ == 0) { return false; }
     }
     byte = static_cast<char>(buffer_[begin_++]);
@@ -84,14 +87,14 @@ std::size_t y4m_reader::take_buffered(std::span<std::byte> into) noexcept {
 
 std::string y4m_reader::this_frame() const { return name_ + ", frame " + std::to_string(frames_); }
 
-y4m_writer::y4m_writer(int fd, std::string name, const video_format& format)
-    : fd_{fd}, name_{std::move(name)}, frame_bytes_{frame_bytes(format)} {
-    write_all(fd_, bytes_of(stream_header(format) + '\n'), name_);
+y4m_writer::y4m_writer(int fd, std::string name, const video_format& format, std::stop_token stop)
+    : fd_{fd}, name_{std::move(name)}, stop_{std::move(stop)}, frame_bytes_{frame_bytes(format)} {
+    write_all(fd_, bytes_of(stream_header(format) + '\n'), name_, stop_);
 }
 
 void y4m_writer::write_frame(std::span<const std::byte> frame) {
-    write_all(fd_, bytes_of("FRAME\n"), name_);
-    write_all(fd_, frame.first(frame_bytes_), name_);
+    write_all(fd_, bytes_of("FRAME\n"), name_, stop_);
+    write_all(fd_, frame.first(frame_bytes_), name_, stop_);
 }
 
 } // namespace pipeline

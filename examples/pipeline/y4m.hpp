@@ -8,16 +8,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stop_token>
 #include <string>
 
 namespace pipeline {
 
-/// Reads a stream from a descriptor it does not own: a file, a terminal or a pipe.
+/// Reads a stream from a descriptor it does not own: a file, a terminal or a pipe. A stop request ends it: see fd_io.hpp.
 class y4m_reader {
 public:
     /// Reads the stream header. `name` is what errors call the stream.
     /// Errors: those of parse_stream_header, truncated_header, or the system's, as std::system_error.
-    y4m_reader(int fd, std::string name);
+    y4m_reader(int fd, std::string name, std::stop_token stop = {});
 
     [[nodiscard]] const video_format& format() const noexcept { return format_; }
     [[nodiscard]] std::uint64_t frames_read() const noexcept { return frames_; }
@@ -35,6 +36,7 @@ private:
 
     int fd_;
     std::string name_;
+    std::stop_token stop_;
     std::array<std::byte, 4096> buffer_;
     std::size_t begin_ = 0; // invariant: [begin_, end_) of buffer_ is read from the descriptor, but not consumed
     std::size_t end_ = 0;
@@ -42,11 +44,11 @@ private:
     video_format format_; // last: its initialiser reads through the members above
 };
 
-/// Writes a stream to a descriptor it does not own.
+/// Writes a stream to a descriptor it does not own. A stop request ends it: see fd_io.hpp.
 class y4m_writer {
 public:
     /// Writes the stream header. `name` is what errors call the stream.
-    y4m_writer(int fd, std::string name, const video_format& format);
+    y4m_writer(int fd, std::string name, const video_format& format, std::stop_token stop = {});
 
     /// Writes the first frame_bytes(format) bytes of `frame`.
     void write_frame(std::span<const std::byte> frame);
@@ -54,6 +56,7 @@ public:
 private:
     int fd_;
     std::string name_;
+    std::stop_token stop_;
     std::size_t frame_bytes_;
 };
 

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+// Can several stages, on two threads, work on the frames of a real video without copies in between, and survive a stage
+// that hangs? Reads a video, runs it through the stages of stages.cpp and writes the result. `--help` says more.
+#include "contact_sheet.hpp"
+#include "fd_io.hpp"
+#include "interruption.hpp"
+#include "options.hpp"
+#include "output_file.hpp"
+#include "progress.hpp"
+#include "run.hpp"
+#include "video_input.hpp"
+#include "y4m.hpp"
+
+#include <dmasync/make_event_loop.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+
+using namespace pipeline;
+
+namespace {
+
+dmasync::made_event_loop make_loop(bool epoll) {
+    if (epoll) { return {std::make_unique<dmasync::epoll_loop>(), "epoll", {}}; }
+    return dmasync::make_event_loop();
+}
+
+std::string describe(const dmasync::made_event_loop& made) {
+    std::string text{made.kind};
+    if (made.uring_refused) { text += " (io_uring is refused: " + made.uring_refused.message() + ')'; }
+    return text;
+}
+
+void print_summary(const progress_state& state, const dmasync::domain_counters& locks,
+                   const dmasync::made_event_loop& loop) {
+    const std::string text = summary_text(state) + '\n' + std::to_string(locks.granted_at_once) +
+                             " locks granted at once, " + std::to_string(locks.granted_after_wait) +
+                             " after waiting\nevent loops on both threads: " + describe(loop) + '\n';
+    std::fputs(text.c_str(), stderr);
+}
+
+/// Returns: the exit code.
+int run(const options& chosen) {
+    using clock = std::chrono::steady_clock;
+    std::stop_source stop;
+    video_input input{chosen.input, stop.get_token()};
+
+    const dmasync::made_event_loop io = make_loop(chosen.epoll);
+    const dmasync::made_event_loop filters = make_loop(chosen.epoll);
+    interruption signals{*filters.loop, stop}; // before there is a file to be left behind
+    output_file file{chosen.output};
+    y4m_writer output{file.fd(), file.name(), input.format(), stop.get_token()};
+    std::optional<contact_sheet> sheet;
+    if (!chosen.contact_sheet.empty()) { sheet.emplace(input.format()); }
+
+    progress_line line;
+    progress_state state{.frames_total = chosen.frames_total ? chosen.frames_total : input.frames_expected()};
+    const clock::time_point start = clock::now();
+    const auto show = [&](const run_progress& done) {
+        state.frames = done.pictures;
+        state.leases_expired = done.locks.leases_expired;
+        state.elapsed = clock::now() - start;
+        line.update(state);
+    };
+    const studio_settings settings{.lease = chosen.lease,
+                                   .stall = chosen.stall,
+                                   .report = [&](const dmasync::lease_report& r) { line.print_above(to_string(r)); }};
+    try {
+        const run_progress done =
+            run_pipeline(input, output, sheet ? &*sheet : nullptr, *io.loop, *filters.loop, settings, stop, show);
+        file.commit();
+        if (sheet) { sheet->write(chosen.contact_sheet); }
+        line.clear();
+        print_summary(state, done.locks, io);
+        return 0;
+    } catch (const std::exception&) {
+        if (signals.signal() == 0) { throw; }
+        return 128 + signals.signal(); // the error is what came of it
+    }
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    options chosen;
+    try {
+        chosen = parse_options(std::span{argv + 1, static_cast<std::size_t>(argc - 1)});
+    } catch (const std::invalid_argument& wrong) {
+        std::fprintf(stderr, "dmasync_pipeline: %s (--help says more)\n", wrong.what());
+        return 2;
+    }
+    if (chosen.help) { return std::fputs(usage.data(), stdout) < 0; }
+    try {
+        occupy_closed_descriptors();
+        ignore_broken_pipe_signal();
+        return run(chosen);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "dmasync_pipeline: %s\n", error.what());
+        return 1;
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#include "options.hpp"
+
+#include <charconv>
+#include <stdexcept>
+#include <system_error>
+
+namespace pipeline {
+
+const std::string_view usage =
+    R"(usage: dmasync_pipeline [OPTION...] INPUT OUTPUT
+
+Denoises a video, measures every picture, draws the measurements into it and writes the result: in five stages that
+share their frames through dmasync. INPUT is a YUV4MPEG2 file, any other video if there is ffmpeg, or - for YUV4MPEG2
+from the standard input. OUTPUT is a YUV4MPEG2 file, which appears when it is complete, or - for the standard output.
+
+  --contact-sheet FILE   also writes a PNG picture with frames before and after
+  --frames-total N       how many frames INPUT has, for the progress line, where that cannot be told from the file
+  --lease MS             how long a stage may hold its frames before they are taken from it (5000)
+  --stall FRAME          has the denoiser hang at that frame, to show what happens then (best with a short --lease)
+  --epoll                uses epoll even where there is io_uring
+  --help                 prints this
+
+Exits with 0; with 1 after an error, with 2 for a wrong command line, with 130 or 143 when it was interrupted.
+)";
+
+namespace {
+
+class command_line {
+public:
+    explicit command_line(std::span<const char* const> arguments) : rest_{arguments} {}
+
+    [[nodiscard]] bool empty() const noexcept { return rest_.empty(); }
+
+    std::string_view next() {
+        const std::string_view word = rest_.front();
+        rest_ = rest_.subspan(1);
+        return word;
+    }
+
+    std::string_view value_of(std::string_view option) {
+        if (rest_.empty()) { throw std::invalid_argument{std::string{option} + " needs a value"}; }
+        return next();
+    }
+
+    std::uint64_t number_of(std::string_view option) {
+        const std::string_view text = value_of(option);
+        std::uint64_t number = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        if (error != std::errc{} || end != text.data() + text.size()) {
+            throw std::invalid_argument{std::string{option} + ": " + std::string{text} + " is not a number"};
+        }
+        return number;
+    }
+
+private:
+    std::span<const char* const> rest_;
+};
+
+std::chrono::milliseconds lease_of(std::uint64_t milliseconds) {
+    constexpr std::uint64_t longest = 24 * 60 * 60 * 1000;
+    if (milliseconds == 0 || milliseconds > longest) {
+        throw std::invalid_argument{"--lease takes 1 to " + std::to_string(longest) + " milliseconds"};
+    }
+    return std::chrono::milliseconds{milliseconds};
+}
+
+void take_file(options& chosen, std::string_view name) {
+    std::string& file = chosen.input.empty() ? chosen.input : chosen.output;
+    if (name.empty() || !file.empty()) { throw std::invalid_argument{"there must be one INPUT and one OUTPUT"}; }
+    file = name;
+}
+
+void take_word(options& chosen, command_line& line) {
+    const std::string_view word = line.next();
+    if (word == "--help" || word == "-h") {
+        chosen.help = true;
+    } else if (word == "--epoll") {
+        chosen.epoll = true;
+    } else if (word == "--contact-sheet") {
+        chosen.contact_sheet = line.value_of(word);
+    } else if (word == "--frames-total") {
+        chosen.frames_total = line.number_of(word);
+    } else if (word == "--lease") {
+        chosen.lease = lease_of(line.number_of(word));
+    } else if (word == "--stall") {
+        chosen.stall = line.number_of(word);
+    } else if (word.starts_with('-') && word != "-") {
+        throw std::invalid_argument{"unknown option " + std::string{word}};
+    } else {
+        take_file(chosen, word);
+    }
+}
+
+} // namespace
+
+options parse_options(std::span<const char* const> arguments) {
+    options chosen;
+    for (command_line line{arguments}; !line.empty();) { take_word(chosen, line); }
+    if (!chosen.help && chosen.output.empty()) {
+        throw std::invalid_argument{"there must be one INPUT and one OUTPUT"};
+    }
+    return chosen;
+}
+
+} // namespace pipeline

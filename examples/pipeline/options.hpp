@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file options.hpp  The command line of the program.
+
+#include <dmasync/lease.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace pipeline {
+
+struct options {
+    std::string input;
+    std::string output;
+    std::string contact_sheet; // empty for none
+    std::optional<std::uint64_t> frames_total;
+    std::optional<std::uint64_t> stall;
+    std::chrono::nanoseconds lease = dmasync::default_lease;
+    bool epoll = false;
+    bool help = false;
+};
+
+extern const std::string_view usage;
+
+/// `arguments` without the program's name. Throws std::invalid_argument with what is wrong.
+[[nodiscard]] options parse_options(std::span<const char* const> arguments);
+
+} // namespace pipeline

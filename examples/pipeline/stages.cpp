@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+// How do stages on several threads share frames, without copying them from stage to stage, and survive one that hangs?
+//
+// Each stage locks all the frames it needs for one step, as reader or as writer, works on them and unlocks. A channel
+// tells it whose turn it is; the lock sees to it that nobody, by mistake or after a hang, has the frames at the same time.
+#include "stages.hpp"
+
+#include "denoise.hpp"
+#include "in_time.hpp"
+#include "overlay.hpp"
+
+#include <dmasync/lock.hpp>
+#include <dmasync/wait.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pipeline {
+namespace {
+
+using dmasync::lock;
+using dmasync::lock_options;
+using dmasync::read;
+using dmasync::read_write;
+using dmasync::task;
+using dmasync::write;
+
+using bytes = std::vector<std::byte>;
+
+/// For messages: "denoise, frame 12".
+std::string label(const char* stage, const picture& p) { return stage + (", frame " + std::to_string(p.number)); }
+
+lock_options on_io(const studio& s, dmasync::name name) { return {.stop = s.stop, .on = &s.io, .name = name}; }
+lock_options on_filters(const studio& s, dmasync::name name) {
+    return {.stop = s.stop, .on = &s.filters, .name = name};
+}
+
+/// Stands for a filter or a device that hangs: once, at the picture that is asked for.
+task<> hang_at(std::optional<std::uint64_t>& stall, const studio& s, const picture& p, const dmasync::guard& held) {
+    using namespace std::chrono_literals;
+    if (stall != p.number) { co_return; }
+    stall.reset();
+    while (!held.expired() && !s.stop.stop_requested()) { co_await dmasync::sleep_for(s.filters, 5ms); }
+}
+
+// ---- the steps: each locks, works, and unlocks in time, or is done again ---------------------------------------------
+
+task<> fill(const studio& s, const picture& p, const bytes& arrived) {
+    auto held = co_await lock(write(*p.source), on_io(s, "ingest"));
+    std::ranges::copy(arrived, held.bytes<0>().begin());
+    finish(held);
+}
+
+task<> denoise_first(const studio& s, const picture& p, std::optional<std::uint64_t>& stall) {
+    auto held = co_await lock(read(*p.source), write(*p.denoised), on_filters(s, "denoise"));
+    co_await hang_at(stall, s, p, held);
+    temporal_denoise(held.bytes<0>(), held.bytes<0>(), held.bytes<1>());
+    finish(held);
+}
+
+task<> denoise_next(const studio& s, const picture& p, const shared_frame& previous,
+                    std::optional<std::uint64_t>& stall) {
+    auto held = co_await lock(read(*p.source), read(*previous), write(*p.denoised), on_filters(s, "denoise"));
+    co_await hang_at(stall, s, p, held);
+    temporal_denoise(held.bytes<0>(), held.bytes<1>(), held.bytes<2>());
+    finish(held);
+}
+
+task<> measure(const studio& s, const picture& p, std::unique_ptr<const analysis>& result) {
+    auto held = co_await lock(read(*p.denoised), on_filters(s, "analyse"));
+    result = std::make_unique<const analysis>(analyse(s.format, held.bytes<0>()));
+    finish(held);
+}
+
+task<> copy_picture(const studio& s, const picture& p) {
+    auto held = co_await lock(read(*p.denoised), write(*p.output), on_io(s, "overlay copy"));
+    std::ranges::copy(held.bytes<0>(), held.bytes<1>().begin());
+    finish(held);
+}
+
+task<> draw_result(const studio& s, const picture& p, const analysis& result) {
+    auto held = co_await lock(read_write(*p.output), on_io(s, "overlay draw"));
+    draw_overlay(s.format, held.bytes<0>(), result, p.number);
+    finish(held);
+}
+
+/// The copy goes on beside the analysis: both read the same frame. Drawing twice would show, so it is one step.
+task<> compose(studio& s, const picture& p, std::unique_ptr<const analysis>& result) {
+    co_await copy_picture(s, p);
+    if (!result) {
+        auto received = co_await s.results.receive();
+        result = std::move(received.value());
+    }
+    co_await draw_result(s, p, *result);
+}
+
+task<> take_out(const studio& s, const picture& p, const outlet& out, bytes& source, bytes& result) {
+    auto held = co_await lock(read(*p.source), read(*p.output), on_io(s, "sink"));
+    if (out.shows(p.number)) { std::ranges::copy(held.bytes<0>(), source.begin()); }
+    std::ranges::copy(held.bytes<1>(), result.begin());
+    finish(held);
+}
+
+} // namespace
+
+// ---- the stages ------------------------------------------------------------------------------------------------------
+
+/// Nobody knows for how long a pipe keeps us waiting, so nothing is locked meanwhile; nor is it in the sink.
+task<> ingest_stage(studio& s, video_input& input) {
+    bytes arrived(frame_bytes(s.format));
+    for (std::uint64_t number = 0; input.read_frame(arrived); ++number) {
+        auto unused = co_await s.sources.take();
+        picture p{.number = number, .source = std::move(unused)};
+        co_await in_time(label("ingest", p), fill, s, p, arrived);
+        co_await s.to_denoise.send(std::move(p));
+    }
+    s.to_denoise.close();
+}
+
+task<> denoise_stage(studio& s) {
+    shared_frame previous;
+    std::optional<std::uint64_t> stall = s.settings.stall;
+    for (;;) {
+        auto p = co_await s.to_denoise.receive();
+        if (!p) { break; }
+        auto unused = co_await s.cleaned.take();
+        p->denoised = std::move(unused);
+        if (previous) {
+            co_await in_time(label("denoise", *p), denoise_next, s, *p, previous, stall);
+        } else {
+            co_await in_time(label("denoise", *p), denoise_first, s, *p, stall);
+        }
+        previous = p->source;
+        co_await s.to_analyse.send(*p);
+        co_await s.to_overlay.send(std::move(*p));
+    }
+    s.to_analyse.close();
+    s.to_overlay.close();
+}
+
+task<> analyse_stage(studio& s) {
+    for (;;) {
+        auto p = co_await s.to_analyse.receive();
+        if (!p) { break; }
+        std::unique_ptr<const analysis> result;
+        co_await in_time(label("analyse", *p), measure, s, *p, result);
+        co_await s.results.send(std::move(result));
+    }
+    s.results.close();
+}
+
+task<> overlay_stage(studio& s) {
+    for (;;) {
+        auto p = co_await s.to_overlay.receive();
+        if (!p) { break; }
+        auto unused = co_await s.outputs.take();
+        p->output = std::move(unused);
+        std::unique_ptr<const analysis> result;
+        co_await in_time(label("overlay", *p), compose, s, *p, result);
+        p->denoised.reset();
+        co_await s.to_sink.send(std::move(*p));
+    }
+    s.to_sink.close();
+}
+
+task<> sink_stage(studio& s, outlet& out) {
+    bytes source(frame_bytes(s.format));
+    bytes result(source.size());
+    for (std::uint64_t written = 0;;) {
+        auto p = co_await s.to_sink.receive();
+        if (!p) { break; }
+        const std::uint64_t number = p->number;
+        co_await in_time(label("sink", *p), take_out, s, *p, out, source, result);
+        p.reset(); // others can have the frames while we write
+        out.video.write_frame(result);
+        if (out.sheet != nullptr) { out.sheet->add(number, source, result); }
+        out.progress(++written);
+    }
+}
+
+} // namespace pipeline

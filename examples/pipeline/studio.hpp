@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file studio.hpp  What the stages of the pipeline share: frames to work on, and channels to hand them over.
+
+#include "analysis.hpp"
+#include "channel.hpp"
+#include "frame_pool.hpp"
+#include "video_format.hpp"
+
+#include <dmasync/domain.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/lease.hpp>
+#include <dmasync/lock_options.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+
+namespace pipeline {
+
+/// One picture of the video, in the frames it has come to so far.
+struct picture {
+    std::uint64_t number = 0;
+    shared_frame source{};
+    shared_frame denoised{};
+    shared_frame output{};
+};
+
+struct studio_settings {
+    std::chrono::nanoseconds lease = dmasync::default_lease; ///< of every lock
+    std::optional<std::uint64_t> stall{}; ///< the picture at which denoising hangs once, until its lease has run out
+    dmasync::lease_report_sink report = dmasync::print_lease_report;
+};
+
+/// Lifetime: nobody runs the loops any more when it is destroyed.
+struct studio {
+    studio(const video_format& video, dmasync::event_loop& for_io, dmasync::event_loop& for_filters,
+           const studio_settings& how, const std::stop_token& on_stop)
+        : format{video}, io{for_io}, filters{for_filters}, settings{how}, stop{on_stop} {}
+
+    const video_format format;
+    dmasync::event_loop& io;      // ingest, overlay and sink: the thread that may be kept waiting by files and pipes
+    dmasync::event_loop& filters; // denoise and analyse: always ready to look after the leases of the domain
+    const studio_settings settings;
+    const std::stop_token stop;
+
+    dmasync::domain frames{filters, {.lease = settings.lease, .name = "frames", .report = settings.report}};
+
+    // As many as the stages can work on at once; a source is needed until the sink has it, and for the next picture.
+    frame_pool sources{frames, "source", {.count = 5, .bytes = frame_bytes(format)}, io, stop};
+    frame_pool cleaned{frames, "denoised", {.count = 3, .bytes = frame_bytes(format)}, filters, stop};
+    frame_pool outputs{frames, "output", {.count = 2, .bytes = frame_bytes(format)}, io, stop};
+
+    channel<picture> to_denoise{1, io, filters, stop};
+    channel<picture> to_analyse{1, filters, filters, stop};
+    channel<picture> to_overlay{1, filters, io, stop};
+    channel<std::unique_ptr<const analysis>> results{1, filters, io, stop};
+    channel<picture> to_sink{1, io, io, stop};
+};
+
+} // namespace pipeline

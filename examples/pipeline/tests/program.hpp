@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file program.hpp  Runs the program under test.
+
+#include "support.hpp"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace test {
+
+/// In place of a path: the descriptor is closed.
+inline const std::string closed = "(closed)";
+
+struct surroundings {
+    std::string input = "/dev/null";
+    std::string output = "/dev/null";
+    std::string messages{}; // empty: captured
+    std::vector<std::string> environment{};
+};
+
+struct outcome {
+    int exit_code = -1; // -1 when a signal killed it
+    std::string messages;
+};
+
+/// A running program; it is killed if nobody waits for it.
+class program {
+public:
+    explicit program(std::vector<std::string> arguments, surroundings around = {}) {
+        if (around.messages.empty()) { around.messages = folder_ / "messages"; }
+        arguments.insert(arguments.begin(), PIPELINE_PROGRAM);
+        posix_spawn_file_actions_t files;
+        ::posix_spawn_file_actions_init(&files);
+        redirect(files, STDIN_FILENO, around.input, O_RDONLY);
+        redirect(files, STDOUT_FILENO, around.output, O_WRONLY | O_CREAT);
+        redirect(files, STDERR_FILENO, around.messages, O_WRONLY | O_CREAT);
+        const int error = ::posix_spawn(&process_, PIPELINE_PROGRAM, &files, nullptr, pointers_to(arguments).data(),
+                                        around.environment.empty() ? environ : pointers_to(around.environment).data());
+        ::posix_spawn_file_actions_destroy(&files);
+        if (error != 0) { throw std::system_error{error, std::generic_category(), PIPELINE_PROGRAM}; }
+    }
+    program(const program&) = delete;
+    program& operator=(const program&) = delete;
+    ~program() {
+        if (process_ > 0) {
+            send(SIGKILL);
+            static_cast<void>(wait());
+        }
+    }
+
+    void send(int signal) const { ::kill(process_, signal); }
+
+    outcome wait() {
+        int status = 0;
+        ::waitpid(std::exchange(process_, -1), &status, 0);
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder_ / "messages")};
+    }
+
+private:
+    static void redirect(posix_spawn_file_actions_t& files, int fd, const std::string& path, int flags) {
+        if (path == closed) {
+            ::posix_spawn_file_actions_addclose(&files, fd);
+        } else {
+            ::posix_spawn_file_actions_addopen(&files, fd, path.c_str(), flags, 0600);
+        }
+    }
+
+    static std::vector<char*> pointers_to(std::vector<std::string>& words) {
+        std::vector<char*> pointers;
+        for (std::string& word : words) { pointers.push_back(word.data()); }
+        pointers.push_back(nullptr);
+        return pointers;
+    }
+
+    temporary_folder folder_;
+    pid_t process_ = -1; // invariant: -1, or a child that has not been waited for
+};
+
+} // namespace test

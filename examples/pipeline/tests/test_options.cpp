@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#include "options.hpp"
+
+#include "support.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+using namespace pipeline;
+
+namespace {
+
+options parse(const std::vector<const char*>& words) { return parse_options(words); }
+
+std::string refusal(const std::vector<const char*>& words) {
+    return test::message_of([&] { static_cast<void>(parse(words)); });
+}
+
+} // namespace
+
+TEST_CASE("a command line names input and output") {
+    const options chosen = parse({"in.y4m", "-"});
+    CHECK(chosen.input == "in.y4m");
+    CHECK(chosen.output == "-");
+    CHECK(chosen.contact_sheet.empty());
+    CHECK(!chosen.frames_total);
+    CHECK(!chosen.stall);
+    CHECK(chosen.lease == dmasync::default_lease);
+}
+
+TEST_CASE("options may stand anywhere") {
+    const options chosen = parse(
+        {"--stall", "0", "in", "--contact-sheet", "s.png", "out", "--lease", "200", "--frames-total", "54", "--epoll"});
+    CHECK(chosen.output == "out");
+    CHECK(chosen.contact_sheet == "s.png");
+    CHECK(chosen.stall == 0U);
+    CHECK(chosen.frames_total == 54U);
+    CHECK(chosen.lease == std::chrono::milliseconds{200});
+    CHECK(chosen.epoll);
+}
+
+TEST_CASE("help needs no files") { CHECK(parse({"--help"}).help); }
+
+TEST_CASE("a wrong command line is refused with the reason") {
+    CHECK(refusal({}) == "there must be one INPUT and one OUTPUT");
+    CHECK(refusal({"in"}) == "there must be one INPUT and one OUTPUT");
+    CHECK(refusal({"in", "out", "more"}) == "there must be one INPUT and one OUTPUT");
+    CHECK(refusal({"in", ""}) == "there must be one INPUT and one OUTPUT");
+    CHECK(refusal({"in", "out", "--fast"}) == "unknown option --fast");
+    CHECK(refusal({"in", "out", "--lease"}) == "--lease needs a value");
+    CHECK(refusal({"in", "out", "--stall", "-1"}) == "--stall: -1 is not a number");
+    CHECK(refusal({"in", "out", "--frames-total", "5x"}) == "--frames-total: 5x is not a number");
+    CHECK(refusal({"in", "out", "--lease", "0"}).starts_with("--lease takes 1 to"));
+    CHECK(refusal({"in", "out", "--lease", "99999999999999999999"}).ends_with("is not a number"));
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+/// The program as its user meets it: exit codes, messages, and the files it leaves.
+#include "program.hpp"
+#include "support.hpp"
+
+#include <doctest/doctest.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+
+using namespace pipeline;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string small_video = test::stream_of(test::format_of(64, 48), 20);
+
+/// A folder with an input, and what a failed run must leave of it: nothing more.
+struct fixture {
+    test::temporary_folder folder;
+    std::string in = folder / "in.y4m";
+    std::string out = folder / "out.y4m";
+
+    explicit fixture(std::string_view content = small_video) { test::write_file(in, content); }
+
+    /// Runs it on the input; expects a failure with this in its message, and no file but the input.
+    void fails_with(const std::string& message) const {
+        const test::outcome result = test::program{{in, out}}.wait();
+        INFO(result.messages);
+        CHECK(result.exit_code == 1);
+        CHECK(result.messages.find(message) != std::string::npos);
+        CHECK(folder.entries() == 1);
+    }
+};
+
+bool has_input(int fd) {
+    pollfd entry{fd, POLLIN, 0};
+    return ::poll(&entry, 1, 100) > 0 && (entry.revents & POLLIN) != 0;
+}
+
+std::string with_header(const std::string& header) { return header + "\nFRAME\n" + std::string(100, 'x'); }
+
+} // namespace
+
+TEST_CASE("a run ends with a summary and leaves the video and the contact sheet") {
+    const fixture f;
+    const test::outcome result = test::program{{f.in, f.out, "--contact-sheet", f.folder / "sheet.png"}}.wait();
+    CHECK(result.exit_code == 0);
+    CHECK(result.messages.find("20 frames in ") != std::string::npos);
+    CHECK(result.messages.find("granted at once") != std::string::npos);
+    CHECK(result.messages.find("event loops on both threads: ") != std::string::npos);
+    CHECK(test::read_file(f.out).size() > small_video.size() / 2);
+    CHECK(f.folder.entries() == 3);
+}
+
+TEST_CASE("a video goes from standard input to standard output") {
+    const fixture f;
+    CHECK(test::program{{f.in, f.out}}.wait().exit_code == 0);
+    const test::outcome result = test::program{{"-", "-"}, {.input = f.in, .output = f.folder / "captured"}}.wait();
+    CHECK(result.exit_code == 0);
+    CHECK_UNARY(test::read_file(f.folder / "captured") == test::read_file(f.out));
+}
+
+TEST_CASE("a stalled stage is reported, and the video is what it would have been") {
+    const fixture f;
+    CHECK(test::program{{f.in, f.out}}.wait().exit_code == 0);
+    const std::string again = f.folder / "again.y4m";
+    const test::outcome result = test::program{{f.in, again, "--stall", "5", "--lease", "300"}}.wait();
+    CHECK(result.exit_code == 0);
+    CHECK(result.messages.find("lease expired: set 'denoise'") != std::string::npos);
+    CHECK(result.messages.find("1 lease expired") != std::string::npos);
+    CHECK_UNARY(test::read_file(again) == test::read_file(f.out));
+}
+
+TEST_CASE("broken videos are refused, and leave nothing behind") {
+    fixture{small_video.substr(0, small_video.size() - 1)}.fails_with("the stream ends inside a frame");
+    fixture{small_video.substr(0, 12)}.fails_with("the stream ends inside its header");
+    fixture{small_video.substr(0, small_video.find('\n') + 3)}.fails_with("the stream ends inside a frame");
+    fixture{small_video.substr(0, small_video.find('\n') + 1)}.fails_with("the video has no frames");
+    fixture{""}.fails_with("not a YUV4MPEG2 stream");
+    fixture{"RIFF....AVI "}.fails_with("not a YUV4MPEG2 stream");
+    fixture{with_header("YUV4MPEG2 W64 Hx")}.fails_with("parameter Hx");
+    fixture{with_header("YUV4MPEG2 W64 H48 Fx")}.fails_with("malformed YUV4MPEG2 header");
+    fixture{with_header("YUV4MPEG2 W64 H48 C420p10")}.fails_with("unsupported colour space");
+    fixture{with_header("YUV4MPEG2 W99999999 H48")}.fails_with("frame size missing or out of range");
+    fixture{with_header("YUV4MPEG2 W0 H0")}.fails_with("frame size missing or out of range");
+    fixture{with_header("YUV4MPEG2 W64")}.fails_with("frame size missing or out of range");
+}
+
+TEST_CASE("a file that a failed run would have replaced stays as it was") {
+    const fixture f{small_video.substr(0, small_video.size() - 1)};
+    test::write_file(f.out, "precious");
+    CHECK(test::program{{f.in, f.out}}.wait().exit_code == 1);
+    CHECK(test::read_file(f.out) == "precious");
+}
+
+TEST_CASE("input that cannot be opened is reported") {
+    const test::temporary_folder folder;
+    const std::string missing = folder / "missing.y4m";
+    const test::outcome result = test::program{{missing, folder / "out.y4m"}}.wait();
+    CHECK(result.exit_code == 1);
+    CHECK(result.messages == "dmasync_pipeline: cannot open " + missing + ": No such file or directory\n");
+    CHECK(folder.entries() == 0);
+}
+
+TEST_CASE("other videos need ffmpeg, and its absence is explained") {
+    const test::temporary_folder folder;
+    test::write_file(folder / "film.mkv", "no YUV4MPEG2");
+    const test::outcome result =
+        test::program{{folder / "film.mkv", folder / "out.y4m"}, {.environment = {"PATH=/nonexistent"}}}.wait();
+    CHECK(result.exit_code == 1);
+    CHECK(result.messages.find("ffmpeg") != std::string::npos);
+    CHECK(folder.entries() == 1);
+}
+
+TEST_CASE("a closed standard output is reported") {
+    const fixture f;
+    const test::outcome result = test::program{{f.in, "-"}, {.output = test::closed}}.wait();
+    CHECK(result.exit_code == 1);
+    CHECK(result.messages.find("standard output: Bad file descriptor") != std::string::npos);
+}
+
+TEST_CASE("with a closed standard error the messages do not end up in the video") {
+    const fixture f;
+    CHECK(test::program{{f.in, f.out}}.wait().exit_code == 0);
+    const std::string quiet = f.folder / "quiet.y4m";
+    CHECK(test::program{{f.in, quiet}, {.messages = test::closed}}.wait().exit_code == 0);
+    CHECK_UNARY(test::read_file(quiet) == test::read_file(f.out));
+}
+
+TEST_CASE("a full disk is reported") {
+    const fixture f;
+    const test::outcome result = test::program{{f.in, "/dev/full"}}.wait();
+    CHECK(result.exit_code == 1);
+    CHECK(result.messages == "dmasync_pipeline: cannot write /dev/full: No space left on device\n");
+}
+
+TEST_CASE("a reader that goes away is reported") {
+    const fixture f;
+    const std::string fifo = f.folder / "fifo";
+    REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+    dmasync::unique_fd reader{::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+    test::program run{{f.in, "-"}, {.output = fifo}};
+    while (!has_input(reader.get())) {} // now it writes, and the pipe has no room for all
+    reader.reset();
+    const test::outcome result = run.wait();
+    CHECK(result.exit_code == 1);
+    CHECK(result.messages.find("standard output: Broken pipe") != std::string::npos);
+}
+
+TEST_CASE("a signal ends a run that waits for input, and leaves nothing behind") {
+    for (const int signal : {SIGINT, SIGTERM}) {
+        const fixture f;
+        const std::string fifo = f.folder / "fifo";
+        REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+        const dmasync::unique_fd writer{::open(fifo.c_str(), O_RDWR | O_CLOEXEC)};
+        write_all(writer.get(), std::as_bytes(std::span{std::string_view{small_video}.substr(0, 50'000)}), "fifo");
+        test::program run{{"-", f.out}, {.input = fifo}};
+        while (f.folder.entries() < 3) { std::this_thread::sleep_for(1ms); } // input, fifo, temporary file
+        run.send(signal);
+        CHECK(run.wait().exit_code == 128 + signal);
+        CHECK(f.folder.entries() == 2);
+    }
+}
+
+TEST_CASE("a signal ends a run whose output nobody takes") {
+    const fixture f;
+    const std::string fifo = f.folder / "fifo";
+    REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+    const dmasync::unique_fd both{::open(fifo.c_str(), O_RDWR | O_CLOEXEC)};
+    test::program run{{f.in, "-"}, {.output = fifo}};
+    std::array<std::byte, 1> first{};
+    CHECK(read_full(both.get(), first, "fifo") == 1); // it has begun to write; the pipe has no room for all
+    run.send(SIGTERM);
+    CHECK(run.wait().exit_code == 128 + SIGTERM);
+}
+
+TEST_CASE("a wrong command line is explained") {
+    const test::outcome result = test::program{{"--fast"}}.wait();
+    CHECK(result.exit_code == 2);
+    CHECK(result.messages == "dmasync_pipeline: unknown option --fast (--help says more)\n");
+}
