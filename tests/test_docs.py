@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: MIT
 """The documentation says what the headers say."""
 
+import importlib.machinery
 import pathlib
 import re
+import sys
 import unittest
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT / "tools"))
+sys.dont_write_bytecode = True
 
 
 def text_of(path):
@@ -27,6 +31,28 @@ class Links(unittest.TestCase):
         for page in [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")]:
             for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+
+class Performance(unittest.TestCase):
+    """The page shows what tools/bench-report makes of what bench/bench_lock.cpp measures."""
+
+    report = importlib.machinery.SourceFileLoader("bench_report", str(PROJECT / "tools/bench-report")).load_module()
+
+    def names(self):
+        rows = [row for _, rows in self.report.TABLES.values() for row in rows]
+        return [name for _, cells in rows for name in cells if name] + [self.report.REFERENCE]
+
+    def test_every_benchmark_has_its_place_in_a_table_and_no_other_has(self):
+        registered = re.findall(r"^BENCHMARK\((.+?)\)(?:->|;)", text_of("bench/bench_lock.cpp"), re.MULTILINE)
+        self.assertCountEqual(self.names(), registered)
+
+    def test_every_table_in_the_page_has_the_rows_of_the_report_and_a_figure_in_each(self):
+        page = text_of("docs/performance.md")
+        times = {name: 1.0 for name in self.names()}
+        for name, (columns, rows) in self.report.TABLES.items():
+            shown = re.search(rf"<!-- tools/bench-report: {name} -->\n(.*?)\n<!-- end -->", page, re.DOTALL)[1]
+            figures = re.compile(r"[\d.]+ ns, [\d.]+ x")
+            self.assertEqual(figures.sub("*", shown), figures.sub("*", self.report.table(columns, rows, times)))
 
 
 class Layers(unittest.TestCase):
