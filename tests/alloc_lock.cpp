@@ -29,39 +29,32 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 namespace {
 std::atomic<long> allocations{0};
 } // namespace
 
+// Not inlined: GCC would see free() take what it knows to come from new.
 // NOLINTBEGIN(cppcoreguidelines-no-malloc): this is what replaces new
-void* operator new(std::size_t size) {
+[[gnu::noinline]] void* operator new(std::size_t size) {
     ++allocations;
     void* p = std::malloc(size);
     if (p == nullptr) { std::abort(); }
     return p;
 }
-void* operator new(std::size_t size, std::align_val_t alignment) {
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
     ++allocations;
     const auto a = static_cast<std::size_t>(alignment);
     void* p = std::aligned_alloc(a, (size + a - 1) / a * a);
     if (p == nullptr) { std::abort(); }
     return p;
 }
-void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
     return ::operator new(size, alignment);
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 // NOLINTEND(cppcoreguidelines-no-malloc)
 
 using namespace dmasync;
@@ -150,9 +143,6 @@ TEST_CASE_TEMPLATE("an uncontended lock and unlock with a lease allocate nothing
 }
 
 TEST_CASE_TEMPLATE("an uncontended lock and unlock with a lease do not call the kernel", Loop, uring_loop, epoll_loop) {
-#if defined(SANITIZED)
-    support::report_skip("a sanitizer makes system calls of its own");
-#else
     const pid_t child = ::fork();
     if (child == 0) {
         std::error_code ec;
@@ -172,5 +162,4 @@ TEST_CASE_TEMPLATE("an uncontended lock and unlock with a lease do not call the 
         return;
     }
     CHECK(WEXITSTATUS(status) == 0);
-#endif
 }
