@@ -72,7 +72,7 @@ outcome drain_on_small_stack(bool shared) {
     job j{shared, {}};
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
-    REQUIRE(pthread_attr_setstacksize(&attributes, 64 * 1024) == 0);
+    REQUIRE(pthread_attr_setstacksize(&attributes, std::size_t{64} * 1024) == 0);
     pthread_t thread{};
     const auto body = [](void* p) -> void* {
         auto& mine = *static_cast<job*>(p);

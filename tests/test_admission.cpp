@@ -38,7 +38,7 @@ public:
         access mode;
     };
 
-    acquisition& make(std::vector<wish> wishes) {
+    acquisition& make(const std::vector<wish>& wishes) {
         acquisition& a = claims.emplace_back();
         a.node.entries = a.room.data();
         for (entry& e : a.room) { e.claim = &a.node; }
@@ -371,12 +371,12 @@ void explore_all(std::size_t claims, std::size_t buffers, std::size_t tables) {
 
 TEST_CASE(
     "in every state of every table of 4 sets over 2 buffers: exclusion, no overtaking, nobody waits for nothing") {
-    explore_all(4, 2, 8 * 8 * 8 * 8);
+    explore_all(4, 2, std::size_t{8} * 8 * 8 * 8);
 }
 
 TEST_CASE(
     "in every state of every table of 3 sets over 3 buffers: exclusion, no overtaking, nobody waits for nothing") {
-    explore_all(3, 3, 26 * 26 * 26);
+    explore_all(3, 3, std::size_t{26} * 26 * 26);
 }
 
 TEST_CASE("random sets over many buffers drain, and nobody is overtaken") {

@@ -609,6 +609,7 @@ TEST_CASE("an unlock inside a resumption resumes the next from the loop, without
         --d;
     };
     std::vector<probe> all;
+    all.reserve(10);
     for (int i = 0; i < 10; ++i) { all.push_back(nested(f, depth, deepest)); }
     held.unlock();
     f.loop.run_ready();

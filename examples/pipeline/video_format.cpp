@@ -51,7 +51,7 @@ rational parse_ratio(std::string_view value, const std::string& where) {
 }
 
 char parse_interlacing(std::string_view value, const std::string& where) {
-    if (value.size() != 1 || std::string_view{"ptbm?"}.find(value[0]) == value.npos) {
+    if (value.size() != 1 || std::string_view{"ptbm?"}.find(value[0]) == std::string_view::npos) {
         fail(video_errc::bad_header, where);
     }
     return value[0];

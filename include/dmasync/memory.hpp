@@ -79,6 +79,7 @@ struct memory_identity {
     std::uint64_t device = 0;
     std::uint64_t inode = 0;
 
+    // NOLINTNEXTLINE(modernize-use-nullptr): a false alarm of clang-tidy 14
     auto operator<=>(const memory_identity&) const = default;
 
     /// Memory without a descriptor is known by its address; no device has the number used for it.

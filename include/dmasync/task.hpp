@@ -31,7 +31,7 @@ public:
     [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
 
     struct final_awaiter {
-        final_awaiter() noexcept {}
+        final_awaiter() noexcept {} // NOLINT(modernize-use-equals-default): GCC 12 miscompiles aggregates in co_await
         [[nodiscard]] bool await_ready() const noexcept { return false; }
         template <class Promise>
         [[nodiscard]] std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) const noexcept {

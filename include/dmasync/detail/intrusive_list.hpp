@@ -50,7 +50,7 @@ public:
     /// Takes `t` out of whichever list it is in.
     static void erase(T& t) noexcept {
         hook& h = t;
-        h.prev->next = h.next;
+        h.prev->next = h.next; // NOLINT(clang-analyzer-core.NullDereference): a linked hook has neighbours
         h.next->prev = h.prev;
         h.next = h.prev = nullptr;
     }
