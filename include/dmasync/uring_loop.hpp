@@ -75,6 +75,11 @@ private:
 
     void flush() noexcept override {
         watch_wake();
+        if (!reaped_.empty()) { // by next_entry: fd() would not show them
+            io_uring_sqe& sqe = next_entry();
+            ::io_uring_prep_nop(&sqe);
+            sqe.user_data = nobody;
+        }
         ::io_uring_submit(&ring_);
     }
 
