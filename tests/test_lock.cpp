@@ -273,6 +273,7 @@ TEST_CASE("a lock that is stopped before it begins takes nothing") {
     waiter w;
     w.start({.stop = token}, write(f.a));
     CHECK(w.ec == errc::cancelled);
+    CHECK(f.media.counters().cancelled == 1);
     CHECK(try_lock(write(f.a)));
 }
 

@@ -19,7 +19,7 @@ struct domain_options {
     std::size_t reserve = 64; ///< acquisitions of up to 4 buffers alive at once without allocating
 };
 
-/// What has happened in a domain so far.
+/// What has become of the locks of a domain so far. One that is refused for another reason is not counted.
 struct domain_counters {
     std::uint64_t granted_at_once = 0;
     std::uint64_t granted_after_wait = 0;

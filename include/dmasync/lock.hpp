@@ -80,6 +80,7 @@ protected:
         if (home_ == nullptr) {
             why_ = errc::wrong_domain;
         } else if (const std::stop_token* stop = options_.stop.get(); stop != nullptr && stop->stop_requested()) {
+            home_->count_cancelled();
             why_ = errc::cancelled;
         } else {
             claim_ = sweep ? home_->try_acquire_swept(set_, options_, registration_, why_)

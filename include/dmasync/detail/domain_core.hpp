@@ -42,6 +42,12 @@ public:
         return counters_;
     }
 
+    /// For a lock that was stopped before it began.
+    void count_cancelled() noexcept {
+        const std::lock_guard guard{lock_};
+        ++counters_.cancelled;
+    }
+
 protected:
     using claim_list = intrusive_list<claim, timed_tag>;
 
