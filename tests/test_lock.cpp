@@ -2,6 +2,7 @@
 #include <dmasync/lock.hpp>
 
 #include <dmasync/domain.hpp>
+#include <dmasync/epoll_loop.hpp>
 #include <dmasync/manual_loop.hpp>
 
 #include <doctest/doctest.h>
@@ -640,6 +641,23 @@ TEST_CASE("a blocking lock gives up at its deadline though nobody runs the loop"
     std::error_code ec;
     const auto mine = blocking_lock(read(f.a), lock_options{.deadline = f.loop.now()}, ec);
     CHECK(ec == errc::timed_out);
+}
+
+TEST_CASE("a blocking lock waits every time, whatever its record was used for before") {
+    epoll_loop loop;
+    domain media{loop, {.report = {}}};
+    const buffer a = media.allocate(64);
+    const buffer b = media.allocate(64);
+    { // two records that have been used for locks that need not wait
+        const guard one = try_lock(write(a));
+        const guard two = try_lock(write(b));
+    }
+    for (int i = 0; i < 3; ++i) {
+        const guard overdue = try_lock(write(a), lock_options{.lease = 1ms});
+        const guard mine = blocking_lock(write(a)); // nobody runs the loop: this thread ends the other's lease itself
+        CHECK(overdue.expired());
+        CHECK_FALSE(mine.expired());
+    }
 }
 
 TEST_CASE("a blocking lock is cancelled by another thread") {

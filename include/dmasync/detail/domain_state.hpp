@@ -72,7 +72,10 @@ public:
     [[nodiscard]] claim* prepare(std::size_t size) noexcept {
         do {
             const std::lock_guard guard{lock_};
-            if (claim* c = pool_.take(size); c != nullptr) { return c; }
+            if (claim* c = pool_.take(size); c != nullptr) {
+                c->plain = false; // as it may have been for its last owner
+                return c;
+            }
         } while (grow_for(size));
         return nullptr;
     }
