@@ -2,6 +2,7 @@
 #include <dmasync/lease.hpp>
 
 #include <dmasync/domain.hpp>
+#include <dmasync/epoll_loop.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_set.hpp>
 #include <dmasync/manual_loop.hpp>
@@ -402,5 +403,18 @@ TEST_CASE("the leases of a thousand holds of all lengths end each at its time") 
     for (int ms = 1; ms <= 1000; ++ms) {
         f.loop.advance(1ms);
         CHECK(f.media.counters().leases_expired == static_cast<std::uint64_t>(ms));
+    }
+}
+
+TEST_CASE("on a real clock too, no lease is shorter than asked for") {
+    epoll_loop loop;
+    domain media{loop, {.report = {}}};
+    const buffer a = media.allocate(64);
+    for (int i = 0; i < 20; ++i) {
+        const auto before = loop.now();
+        const guard held = try_lock(write(a), lock_options{.lease = 1ms});
+        const guard next = blocking_lock(write(a));
+        CHECK(loop.now() - before >= 1ms);
+        CHECK(held.expired());
     }
 }

@@ -117,9 +117,9 @@ protected:
         enter_book(c, now, lease_end(now, c.lease));
     }
 
-    /// The coarse clock is behind by up to a tick: the lease is a tick longer, so that it is never too short.
+    /// The coarse clock is behind: the lease is longer by as much as that may be, so that it is never too short.
     [[nodiscard]] time_point lease_end(time_point from, std::chrono::nanoseconds lease) const noexcept {
-        const time_point start = from + loop_.coarse_resolution();
+        const time_point start = from + loop_.coarse_lag();
         return lease > time_point::max() - start ? time_point::max() : start + lease;
     }
 
