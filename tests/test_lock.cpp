@@ -11,6 +11,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <system_error>
@@ -445,6 +446,55 @@ TEST_CASE("destroying a domain fails every waiter; guards and handles outlive it
     std::error_code ec;
     CHECK(!try_lock(read(a), ec));
     CHECK(ec == errc::closed);
+}
+
+/// A held buffer whose domain is gone, and the loop with it: whoever looks at the loop looks at freed memory.
+struct left_behind {
+    std::unique_ptr<manual_loop> loop = std::make_unique<manual_loop>();
+    std::optional<domain> media{std::in_place, *loop};
+    buffer a = media->allocate(64);
+    guard held = try_lock(read(a));
+    std::error_code ec;
+
+    void leave() {
+        media.reset();
+        loop.reset();
+    }
+};
+
+TEST_CASE("buffers outlive their domain and its loop: every way to lock them says that they are closed") {
+    left_behind f;
+    f.leave();
+    CHECK(!try_lock(write(f.a), f.ec));
+    CHECK(f.ec == errc::closed);
+    CHECK(!blocking_lock(write(f.a), f.ec));
+    CHECK(f.ec == errc::closed);
+    waiter w;
+    w.start({}, write(f.a));
+    CHECK(w.ec == errc::closed);
+    f.held.unlock();
+    CHECK(!try_lock(write(f.a), f.ec));
+    CHECK(f.ec == errc::closed);
+}
+
+TEST_CASE("a guard outlives its domain and the loop: its lease ends no more, and cannot be renewed to end later") {
+    left_behind f;
+    const auto end = f.held.expires_at();
+    f.leave();
+    CHECK(f.held.renew(1h, f.ec) == end);
+    CHECK(!f.ec);
+    CHECK(!f.held.unlock());
+}
+
+TEST_CASE("a thread that is blocked while the domain and its loop go away finds the buffer closed") {
+    for (int round = 0; round < 50; ++round) {
+        left_behind f;
+        std::thread other{[&] { static_cast<void>(blocking_lock(write(f.a), f.ec)); }};
+        while (try_lock(read(f.a))) { std::this_thread::yield(); } // until the writer waits
+        f.leave();
+        other.join();
+        CHECK(f.ec == errc::closed);
+    }
 }
 
 // ---- options ---------------------------------------------------------------------------------------------------------

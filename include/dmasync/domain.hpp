@@ -20,8 +20,9 @@ namespace dmasync {
 /// Its event loop runs its leases and deadlines, and resumes its waiters unless they ask for another. Several domains
 /// do not slow each other down; a set cannot span them.
 /// Threads: members from any. Destroy it on its loop's thread, or where no other thread calls it.
-/// Lifetime: its loop outlives it. Its buffers and guards may outlive it: buffers are closed then, every waiter
-/// completes with `errc::closed`, who holds goes on until it unlocks, and leases end no more.
+/// Lifetime: its loop outlives it, and calls on other threads that began to lock or unlock before it was destroyed and
+/// still run; threads blocked in `blocking_lock` do not count. Its buffers and guards may outlive both: buffers are closed
+/// then, every waiter completes with `errc::closed`, who holds goes on until it unlocks, and leases end no more.
 class domain {
 public:
     explicit domain(event_loop& loop, domain_options options = {})

@@ -60,7 +60,8 @@ struct fd_watch : work {
 ///
 /// Words: *the loop's thread* is the one that is in `run` or `poll`, or, while none is, the one that will be next.
 /// Threads: `post`, `stop`, `now`, `fd` and `in_this_thread` from any; everything else from the loop's thread.
-/// Lifetime: outlives the domains made on it, the awaitables that wait on it, and calls of `post` and `stop` under way.
+/// Lifetime: outlives the domains made on it (not their buffers and guards; see `domain`), the awaitables that wait on
+/// it, and calls of `post` and `stop` under way.
 /// Hosting: any other loop can host this one: wait until `fd()` is readable, then call `poll()`.
 class event_loop {
 public:

@@ -96,10 +96,10 @@ protected:
     /// Waits on this thread, until the set is granted or never will be.
     void block() noexcept {
         if (try_now(true)) { return; }
-        if (home_->loop().in_this_thread()) {
+        if (home_->is_loop_thread()) {
             why_ = errc::would_deadlock;
         } else if (prepare() && publish(nullptr, true)) {
-            home_->block(*claim_, options_.deadline);
+            home_->block(*claim_);
         }
     }
 

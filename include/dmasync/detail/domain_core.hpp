@@ -76,7 +76,7 @@ protected:
             const bool post_rearm = home.timer_is_late_ && home.schedule_timer();
             const bool last = !home.owned_ && home.is_unused();
             home.lock_.unlock();
-            if (post_rearm) { home.loop_.post(home.rearm_); } // a posted rearm_ keeps the state alive
+            if (post_rearm) { home.loop_.post(home.rearm_); } // a posted rearm_ keeps the state alive, not the loop
             while (claim_node* c = told.pop_front()) { tell(static_cast<claim&>(*c)); }
             while (dead != nullptr) { delete std::exchange(dead, dead->next_dead); }
             if (last) { delete &home; }
@@ -321,7 +321,7 @@ protected:
     domain_counters counters_;
     buffer_registry registry_; // every buffer that is not closed
     std::size_t buffers_ = 0;
-    event_loop& loop_;
+    event_loop& loop_; // used under the lock while owned_ only: it need not outlive the domain
     const domain_options options_;
     loop_work<timer> timer_;
     loop_work<work> rearm_{*this, on_rearm};

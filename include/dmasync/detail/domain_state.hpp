@@ -36,7 +36,6 @@ public:
     /// `out_of_memory`.
     [[nodiscard]] claim* try_acquire(std::span<const request> set, const lock_options& options, claim** registration,
                                      errc& why) noexcept {
-        const time_point now = loop_.coarse_now();
         claim* c = nullptr;
         bool post_rearm = false;
         {
@@ -45,7 +44,7 @@ public:
             if (c == nullptr) [[unlikely]] {
                 why = errc::out_of_memory;
             } else if (why = try_grant(*c, set, options, registration); why == errc{}) [[likely]] {
-                begin_hold(*c, now);
+                begin_hold(*c, loop_.coarse_now()); // it is there: of a domain that is gone nothing is granted
                 c->plain = true;
                 ++counters_.granted_at_once;
                 if (timer_is_late_) [[unlikely]] { post_rearm = schedule_timer(); }
@@ -106,15 +105,19 @@ public:
     }
 
     /// Waits for a claim that `wait` said waits, on this thread. The thread looks after leases itself, so that they end
-    /// even when nobody runs the loop.
-    void block(claim& c, time_point deadline) noexcept {
-        constexpr std::chrono::nanoseconds between_looks = std::chrono::milliseconds{250};
-        while (c.told.load(std::memory_order_acquire) == 0) { // with tell
-            const time_point now = loop_.now();
-            if (deadline <= now) { cancel(c, errc::timed_out); }
-            futex_wait(c.told, 0, std::min({between_looks, due_in(now), remaining(now, deadline)}));
-            sweep();
+    /// even when nobody runs the loop; its own deadline is one of them.
+    void block(claim& c) noexcept {
+        const auto waits = [&c] { return c.told.load(std::memory_order_acquire) == 0; }; // with tell
+        while (waits()) {
+            futex_wait(c.told, 0, until_next_look());
+            if (waits()) { sweep(); }
         }
+    }
+
+    /// Whether the calling thread is the one that runs the domain's loop.
+    [[nodiscard]] bool is_loop_thread() noexcept {
+        const std::lock_guard guard{lock_};
+        return owned_ && loop_.in_this_thread();
     }
 
     /// Gives up a claim that waits, and tells its waiter; one that is prepared fails as soon as it is to wait. A claim
@@ -285,13 +288,12 @@ private:
     /// Small claims come by the dozen, large ones one at a time.
     bool grow_for(std::size_t size) noexcept { return grow(size, 64 / std::clamp<std::size_t>(size, 1, 64)); }
 
-    [[nodiscard]] std::chrono::nanoseconds due_in(time_point now) noexcept {
+    /// For how long a blocked thread may sleep: until something ends, but the loop's clock need not be the kernel's.
+    [[nodiscard]] std::chrono::nanoseconds until_next_look() noexcept {
+        constexpr std::chrono::nanoseconds longest = std::chrono::milliseconds{250};
         const std::lock_guard guard{lock_};
-        return remaining(now, horizon_);
-    }
-
-    [[nodiscard]] static std::chrono::nanoseconds remaining(time_point now, time_point until) noexcept {
-        return until == time_point::max() ? std::chrono::nanoseconds::max() : until - now;
+        if (!owned_ || horizon_ == time_point::max()) { return longest; }
+        return std::min(longest, horizon_ - loop_.now());
     }
 };
 

@@ -18,11 +18,15 @@ namespace dmasync::detail {
 class lease_keeper : public domain_core {
 public:
     /// Makes a lease end `lease` from now; earlier when somebody is waiting: he is not made to wait for longer than one
-    /// original lease of this hold. Never shortens it.
+    /// original lease of this hold. Never shortens it. Leases end no more when the domain is gone: nothing changes then.
     errc renew(claim& c, std::chrono::nanoseconds lease, time_point& until) noexcept {
         const step s{*this};
         if (c.state.load(std::memory_order_relaxed) != phase::held) { return errc::lease_expired; }
         if (lease.count() <= 0) { return errc::invalid_lease; }
+        if (!owned_) {
+            until = c.until;
+            return errc{};
+        }
         const time_point now = loop_.coarse_now();
         time_point end = lease_end(now, lease);
         for (const entry& e : c.set()) {
@@ -58,9 +62,11 @@ public:
     /// Returns: whether it looked; false when nothing can have ended.
     bool sweep() noexcept {
         claim_list overdue;
+        time_point now{};
         {
             step s{*this};
-            const time_point now = loop_.now();
+            if (!owned_) { return false; }
+            now = loop_.now();
             if (now < horizon_) { return false; }
             claim_list late;
             horizon_ = time_point::max();
@@ -73,7 +79,7 @@ public:
             }
             for (claim* c = overdue.front(); c != nullptr; c = overdue.next(*c)) { expire(*c, s); }
         }
-        while (claim* c = overdue.pop_front()) { report_expired(*c); }
+        while (claim* c = overdue.pop_front()) { report_expired(*c, now); }
         return true;
     }
 
@@ -101,14 +107,14 @@ private:
     }
 
     /// Tells the holder, then the sink. The claim stays until this is done, though its guard may let go of it.
-    void report_expired(claim& c) {
+    void report_expired(claim& c, time_point now) {
         std::stop_source stop{std::nostopstate};
         {
             const std::lock_guard guard{lock_};
             stop = c.stop;
         }
         stop.request_stop();
-        if (options_.report) { options_.report(report_of(c)); }
+        if (options_.report) { options_.report(report_of(c, now)); }
         step s{*this};
         c.reporting = false;
         if (c.let_go) {
@@ -117,7 +123,7 @@ private:
         }
     }
 
-    [[nodiscard]] lease_report report_of(const claim& c) const {
+    [[nodiscard]] lease_report report_of(const claim& c, time_point now) const {
         lease_report r;
         r.domain = options_.name.view();
         r.set = c.label.view();
@@ -125,7 +131,7 @@ private:
         for (const entry& e : c.set()) {
             if (e.buffer != nullptr) { r.buffers.push_back({state_of(e).label.view(), e.mode}); }
         }
-        r.age = loop_.now() - c.since;
+        r.age = now - c.since;
         r.lease = c.lease;
         r.waiters = c.waiters_at_expiry;
         return r;
