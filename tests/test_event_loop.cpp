@@ -11,6 +11,7 @@
 #include <support/callback.hpp>
 #include <support/child.hpp>
 #include <support/pipe.hpp>
+#include <support/probe.hpp>
 #include <support/skip.hpp>
 
 #include <algorithm>
@@ -66,6 +67,8 @@ bool is_readable(int fd) {
     pollfd entry{fd, POLLIN, 0};
     return ::poll(&entry, 1, 0) == 1;
 }
+
+probe sleep_a_little(event_loop& loop) { co_await sleep_for(loop, 2ms); }
 
 /// Hosts the loop as a foreign one would: looks at nothing but fd().
 template <class Done>
@@ -624,6 +627,45 @@ TEST_CASE_TEMPLATE("work that posts itself again has the host come back", Kind, 
     });
     loop->post(*again);
     host_until(*loop, [&] { return again->runs == 50; });
+}
+
+TEST_CASE_TEMPLATE("a host learns of what a run has left: timers, descriptors, and work that it posted", Kind,
+                   EVERY_LOOP) {
+    const auto loop = make<Kind>();
+    if (!loop) { return; }
+    const support::pipe p;
+    probe sleeper;
+    posted own;
+    watch w{p.read_end.get(), POLLIN};
+    loop->run([](event_loop& l, probe& sleeping, posted& work, watch& watched) -> task<> {
+        co_await sleep_for(l, 1ms); // no signal of before the run is left
+        sleeping = sleep_a_little(l);
+        static_cast<void>(l.watch(watched));
+        l.post(work);
+    }(*loop, sleeper, own, w));
+    CHECK(own.runs == 0);
+    host_until(*loop, [&] { return own.runs == 1; });
+    host_until(*loop, [&] { return sleeper.done(); });
+    p.put();
+    host_until(*loop, [&] { return w.runs == 1; });
+}
+
+TEST_CASE_TEMPLATE("a host learns of a post by another thread that the last turn of a run did not come to", Kind,
+                   EVERY_LOOP) {
+    const auto loop = make<Kind>();
+    if (!loop) { return; }
+    timed end{[&] { loop->stop(); }};
+    std::optional<posted> again; // posted anew between the batch and the look at the kernel, which takes its signal
+    again.emplace([&] {
+        if (end.runs == 0) {
+            std::thread{[&] { loop->post(*again); }}.join();
+        }
+    });
+    loop->arm(end, loop->now());
+    loop->post(*again);
+    loop->run();
+    const int before = again->runs;
+    host_until(*loop, [&] { return again->runs == before + 1; });
 }
 
 TEST_CASE_TEMPLATE("a poll says whether it has done anything", Kind, EVERY_LOOP) {

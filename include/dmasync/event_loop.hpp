@@ -142,10 +142,12 @@ public:
         if (std::exchange(w.active, false)) { stop_watch(w); }
     }
 
-    /// Runs what comes until `stop` is called. May be called again afterwards.
+    /// Runs what comes until `stop` is called. May be called again afterwards, or the loop be hosted: what is left shows
+    /// on `fd()`.
     void run() noexcept {
         const turn_scope scope{*this};
         while (!stopped_.exchange(false, std::memory_order_acq_rel)) { turn(true); }
+        leave_to_host();
     }
 
     /// Runs a task of the library's own type, and the loop with it, until the task is done; returns or throws its result.
@@ -167,8 +169,7 @@ public:
         const std::uint64_t before = calls_;
         turn(false);
         run_batch();
-        flush_outside_turn();
-        if (local_ != nullptr) { wake(); } // so that the host comes back
+        leave_to_host();
         return calls_ != before;
     }
 
@@ -261,6 +262,13 @@ private:
     void flush_outside_turn() noexcept {
         update_kernel_timer();
         flush();
+    }
+
+    /// The last turn is over: has a host come back for whatever it has left. The wait may have taken the signal of a post
+    /// by another thread that no batch has come to.
+    void leave_to_host() noexcept {
+        flush_outside_turn();
+        if (local_ != nullptr || remote_.load(std::memory_order_relaxed) != nullptr) { wake(); }
     }
 
     /// Runs the work that was posted when the batch began: work posted by it waits for the next, so that nobody starves.
