@@ -3,6 +3,7 @@
 /// the order of what happens, and on nothing being early.
 #include <dmasync/domain.hpp>
 #include <dmasync/epoll_loop.hpp>
+#include <dmasync/manual_loop.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/uring_loop.hpp>
 #include <dmasync/wait.hpp>
@@ -677,6 +678,20 @@ TEST_CASE_TEMPLATE("a poll says whether it has done anything", Kind, EVERY_LOOP)
     CHECK(loop->poll());
     CHECK(work.runs == 1);
     CHECK_FALSE(loop->poll());
+}
+
+TEST_CASE("every loop can be polled by its own type") {
+    const auto runs_posted_work = [](auto& loop) {
+        posted work;
+        loop.post(work);
+        return loop.poll() && work.runs == 1;
+    };
+    std::error_code ec;
+    if (const auto loop = uring_loop::create(ec)) { CHECK(runs_posted_work(*loop)); }
+    epoll_loop on_epoll;
+    CHECK(runs_posted_work(on_epoll));
+    manual_loop manual;
+    CHECK(runs_posted_work(manual));
 }
 
 // ---- threads ---------------------------------------------------------------------------------------------------------

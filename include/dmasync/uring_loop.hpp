@@ -120,7 +120,7 @@ private:
 
     void finish(fd_watch& w, int result) noexcept {
         if (result == -ECANCELED) { // its submitter's thread has ended, not the watch
-            poll(w);
+            submit_poll(w);
             return;
         }
         watches_.remove(w);
@@ -144,11 +144,11 @@ private:
     std::error_code start_watch(fd_watch& w) noexcept override {
         if (::fcntl(w.fd, F_GETFD) < 0) { return detail::last_system_error(); }
         if (watches_.add(w) == detail::watch_table::key_limit) { return errc::out_of_memory; }
-        poll(w);
+        submit_poll(w);
         return {};
     }
 
-    void poll(const fd_watch& w) noexcept {
+    void submit_poll(const fd_watch& w) noexcept {
         io_uring_sqe& sqe = next_entry();
         ::io_uring_prep_poll_add(&sqe, w.fd, static_cast<std::uint16_t>(w.events));
         sqe.user_data = watches_.key(w);
