@@ -172,6 +172,19 @@ TEST_CASE("a set may go while a coroutine waits for it") {
     CHECK(held);
 }
 
+TEST_CASE("a set outlives its domain, even when there is nothing in it") {
+    manual_loop loop;
+    std::optional<domain> media{std::in_place, loop};
+    lock_set set{*media, "empty"};
+    std::error_code ec;
+    media.reset();
+    loop.run_ready(); // now nothing else is left of the domain
+    CHECK(!set.try_lock(ec));
+    CHECK(ec == errc::empty_set);
+    set.clear(ec);
+    CHECK(!ec);
+}
+
 TEST_CASE("a set keeps its buffers alive") {
     fixture f;
     f.set.add(f.media.allocate(64), access::write);

@@ -21,15 +21,16 @@ namespace dmasync {
 /// A named set of buffers with their accesses, locked every frame, say. It keeps its buffers alive.
 ///
 /// Locked by one acquisition at a time: while that waits or holds, the set can be neither locked again nor changed.
-/// Destroying the set leaves what it has locked, and who waits for it, as they are.
+/// Destroying the set leaves what it has locked, and who waits for it, as they are. It may outlive its domain.
 /// Threads: one at a time; its guards are independent of it.
 /// Source:  S1, S2 (the sync object of the proposal).
 class lock_set {
 public:
     /// `defaults` hold for every lock that does not say otherwise; its stop token and deadline are not kept.
     explicit lock_set(domain& d, dmasync::name name = {}, const lock_options& defaults = {}) noexcept
-        : state_{d.state_},
-          defaults_{.lease = defaults.lease, .on = defaults.on, .name = name, .user = defaults.user} {}
+        : state_{d.state_}, defaults_{.lease = defaults.lease, .on = defaults.on, .name = name, .user = defaults.user} {
+        state_->register_set();
+    }
     lock_set(const lock_set&) = delete;
     lock_set& operator=(const lock_set&) = delete;
     ~lock_set() { state_->unregister_set(live_); }
@@ -148,7 +149,7 @@ private:
         requests_.clear();
     }
 
-    detail::domain_state* state_; // outlives the set: by the domain, or by the buffers below
+    detail::domain_state* state_; // kept alive by being registered there
     std::vector<buffer> buffers_;
     std::vector<detail::request> requests_; // invariant: one for each of buffers_, in the same order
     detail::claim* live_ = nullptr;         // the acquisition that is going on; changed under the domain's lock

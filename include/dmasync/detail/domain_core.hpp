@@ -26,7 +26,7 @@ namespace dmasync::detail {
 
 /// The state of a domain, and the changes to it that more than one operation is made of.
 ///
-/// Lives until its domain, the last buffer and the last claim are gone: guards and handles may outlive the domain.
+/// Lives until its domain, the last buffer, the last claim and the last lock_set are gone: they may outlive the domain.
 class domain_core {
 public:
     using time_point = event_loop::time_point;
@@ -284,7 +284,9 @@ private:
     /// A loop's turn for a claim that has been told.
     static void resume(work& w, disposition d) noexcept;
 
-    [[nodiscard]] bool is_unused() const noexcept { return pool_.taken() == 0 && buffers_ == 0 && !rearm_posted_; }
+    [[nodiscard]] bool is_unused() const noexcept {
+        return pool_.taken() == 0 && buffers_ == 0 && sets_ == 0 && !rearm_posted_;
+    }
 
     void set_timer() noexcept {
         loop_.disarm(timer_);
@@ -321,7 +323,8 @@ protected:
     domain_counters counters_;
     buffer_registry registry_; // every buffer that is not closed
     std::size_t buffers_ = 0;
-    event_loop& loop_; // used under the lock while owned_ only: it need not outlive the domain
+    std::size_t sets_ = 0; // lock_sets: one without buffers has nothing else that keeps the state alive
+    event_loop& loop_;     // used under the lock while owned_ only: it need not outlive the domain
     const domain_options options_;
     loop_work<timer> timer_;
     loop_work<work> rearm_{*this, on_rearm};

@@ -211,9 +211,16 @@ public:
         return registration != nullptr;
     }
 
+    /// A lock_set is made, and keeps the state alive until it is unregistered.
+    void register_set() noexcept {
+        const std::lock_guard guard{lock_};
+        ++sets_;
+    }
+
     /// The lock_set with this mark goes away; what it locked goes on without it.
     void unregister_set(claim*& registration) noexcept {
-        const std::lock_guard guard{lock_};
+        const step s{*this};
+        --sets_;
         if (registration != nullptr) { registration->registration = nullptr; }
     }
 
