@@ -8,9 +8,12 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
+#include <semaphore>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -19,6 +22,31 @@ using namespace dmasync;
 using namespace std::chrono_literals;
 
 namespace {
+
+/// A loop whose waker is slow to get out of it again.
+class slow_to_wake final : public event_loop {
+public:
+    [[nodiscard]] int fd() const noexcept override { return -1; }
+
+    std::atomic<bool> waking{false};
+
+private:
+    void wake() noexcept override {
+        waking = true;
+        signal_.release();
+        std::this_thread::sleep_for(20ms);
+        waking = false;
+    }
+    void wait(bool may_block) noexcept override {
+        if (may_block) { signal_.acquire(); }
+    }
+    void flush() noexcept override {}
+    void set_kernel_timer(time_point) noexcept override {}
+    std::error_code start_watch(fd_watch&) noexcept override { return errc::not_a_buffer; }
+    void stop_watch(fd_watch&) noexcept override {}
+
+    std::counting_semaphore<> signal_{0};
+};
 
 task<int> give(int value) { co_return value; }
 
@@ -120,6 +148,16 @@ TEST_CASE("a task that ends on another thread goes on there") {
         co_return same;
     };
     for (int i = 0; i < 200; ++i) { CHECK(here.run(outer(hop(there), here))); }
+    there.stop();
+    other.join();
+}
+
+TEST_CASE("a run ends when the thread on which its task ended has left the loop, not before") {
+    manual_loop there;
+    std::thread other{[&] { there.run(); }};
+    slow_to_wake here;
+    here.run([](event_loop& to) -> task<> { co_await resume_on(to); }(there));
+    CHECK(!here.waking);
     there.stop();
     other.join();
 }

@@ -2,7 +2,7 @@
 #pragma once
 /// \file task.hpp  A small coroutine type. Optional: every awaitable of the library works in any other as well.
 
-#include <dmasync/detail/spin_lock.hpp>
+#include <dmasync/detail/back_off.hpp>
 #include <dmasync/event_loop.hpp>
 
 #include <atomic>
@@ -176,12 +176,14 @@ public:
     [[nodiscard]] awaiter operator co_await() const noexcept { return awaiter{coroutine_}; }
 
     /// Runs a loop, and the task on it, until the task is done: `loop.run(task)` calls this.
-    /// Returns or throws what the task does. Aborts when the loop is stopped before.
+    /// Returns or throws what the task does. Aborts when the loop is stopped before. Afterwards the loop may be destroyed,
+    /// on whatever thread the task has ended.
     T run_on(event_loop& loop) && {
         run_state state{*this, loop};
         loop.post(state);
         loop.run();
         if (!state.done) { detail::misuse("event_loop stopped while it ran a task"); }
+        state.wait_until_left();
         return coroutine_.promise().take();
     }
 
@@ -199,11 +201,19 @@ private:
             co_await awaiter_without_result{s.subject.coroutine_};
             s.done = true;
             s.loop.stop();
+            s.left.store(true, std::memory_order_release); // with wait_until_left
+        }
+
+        /// The task may have ended on another thread, which is still inside the loop then.
+        void wait_until_left() const noexcept {
+            detail::back_off wait;
+            while (!left.load(std::memory_order_acquire)) { wait.pause(); } // with drive
         }
 
         task& subject;
         event_loop& loop;
-        bool done = false;
+        bool done = false;             // the task has ended
+        std::atomic<bool> left{false}; // and nobody uses the loop, or this object, on its account
     };
 
     struct awaiter_without_result : awaiter {
