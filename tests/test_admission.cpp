@@ -174,6 +174,19 @@ TEST_CASE("a waiting writer that gives up lets the readers behind it go") {
     CHECK(reader.state == acquisition::held);
 }
 
+TEST_CASE("while a writer holds, those who wait are not even looked at when another one gives up") {
+    world x{1};
+    acquisition& holder = x.arrive({{0, w}});
+    acquisition& reader = x.arrive({{0, r}});
+    acquisition& writer = x.arrive({{0, w}});
+    reader.node.size = 0; // who looked would see it wait for nothing
+    x.leave(writer);
+    CHECK(reader.state == acquisition::waiting);
+    reader.node.size = 1;
+    x.leave(holder);
+    CHECK(reader.state == acquisition::held);
+}
+
 TEST_CASE("waiters are granted by ticket when the counter wraps") {
     world x{1, std::numeric_limits<std::uint64_t>::max()};
     acquisition& holder = x.arrive({{0, w}});

@@ -76,6 +76,26 @@ TEST_CASE("something without end stays until it leaves") {
     book::leave(i);
 }
 
+TEST_CASE("something without end costs a search nothing: it is not even looked at") {
+    book b;
+    item i;
+    b.enter(i, start, time_point::max());
+    i.until = start; // who looked would see it end
+    CHECK(ended_by(b, start + 24h).empty());
+    book::leave(i);
+}
+
+TEST_CASE("something may be given an end later, and lose it again") {
+    book b;
+    item i;
+    b.enter(i, start, time_point::max());
+    b.move(i, start, start + 10ms);
+    b.move(i, start, time_point::max());
+    CHECK(ended_by(b, start + 1h).empty());
+    b.move(i, start, start + 10ms);
+    CHECK(ended_by(b, start + 1h) == std::set{&i});
+}
+
 TEST_CASE("an entry whose clock was read before that of the entry in front of it is not overlooked") {
     constexpr auto duration = std::chrono::nanoseconds{4 << 20};
     book b;

@@ -273,10 +273,13 @@ private:
     /// After a claim with access `left` has left `b`, be it its hold or its queue: considers, oldest first, everybody
     /// who may have been waiting for that.
     ///
-    /// Cost: constant after a reader. After a writer one step per reader that was waiting for it: none of them is
-    /// looked at twice on account of `b`, for until they have gone no other writer passes.
+    /// Cost: constant after a reader, and while a writer holds or the buffer is closed: nobody may go then. When a writer
+    /// leaves, be it the last holder or a waiter, one step for each reader that was waiting for it, up to the next waiting
+    /// writer. Such a reader is looked at again only when that one leaves as well, before the reader could go.
     static void promote(buffer_node& b, access left, ready_list& ready) noexcept {
-        if ((b.state & buffer_node::waited) == 0) { return; }
+        if ((b.state & buffer_node::waited) == 0 || (b.state & (buffer_node::writer | buffer_node::closed)) != 0) {
+            return;
+        }
         entry* r = is_write(left) ? b.waiting_readers.front() : nullptr;
         const entry* w = b.waiting_writers.front();
         while (r != nullptr && (w == nullptr || before(*r, *w))) {

@@ -25,6 +25,7 @@ struct timed : list_hook<timed_tag> {
 ///
 /// Most things leave long before their time, so nothing is sorted when they enter. Within a list nobody's time comes
 /// before its entry plus the list's shortest duration: a search may stop at the first one for which that is too late.
+/// What has no end is not searched at all.
 /// Threads: one at a time.
 template <class T>
 class deadline_book {
@@ -36,7 +37,7 @@ public:
         latest_ = std::max(latest_, now);
         t.since = latest_;
         t.until = until;
-        lists_[list_of(until - latest_)].push_back(t);
+        (until == time_point::max() ? endless_ : lists_[list_of(until - latest_)]).push_back(t);
     }
 
     /// Changes when an entered `t` ends; counts as a new entry, but for `since`, when it began.
@@ -73,13 +74,15 @@ public:
     /// Hands over everything, in no particular order.
     template <class Visit>
     void for_each(Visit visit) {
-        for (list& l : lists_) {
+        const auto each_of = [&visit](list& l) {
             for (T* t = l.front(); t != nullptr;) {
                 T* following = l.next(*t);
                 visit(*t);
                 t = following;
             }
-        }
+        };
+        for (list& l : lists_) { each_of(l); }
+        each_of(endless_);
     }
 
 private:
@@ -99,6 +102,7 @@ private:
     }
 
     std::array<list, list_count> lists_; // invariant: in each, order of entry
+    list endless_;                       // invariant: all that last until the end of time, and nothing else
     time_point latest_{};
 };
 
