@@ -31,8 +31,8 @@ struct uring_options {
 /// Not to be used on both sides of a fork.
 class uring_loop final : public event_loop {
 public:
-    /// Errors: thrown as std::system_error: EPERM and ENOSYS where io_uring is refused, ENOMEM, EMFILE. Without
-    /// exceptions, or to get an error code, use `create`.
+    /// Errors: thrown as std::system_error: EPERM and ENOSYS where io_uring is refused, ENOSYS also where it is older than
+    /// Linux 5.11; ENOMEM, EMFILE. Without exceptions, or to get an error code, use `create`.
     explicit uring_loop(uring_options options = {}) : uring_loop{options, nullptr} {}
 
     /// Returns: a loop; null with `ec` when the kernel refuses one.
@@ -60,15 +60,25 @@ private:
 
     uring_loop(uring_options options, std::error_code* ec) : wake_{failure_} {
         ring_.ring_fd = -1;
-        if (!failure_) {
-            const int result = ::io_uring_queue_init(options.entries, &ring_, IORING_SETUP_CLAMP);
-            if (result < 0) {
-                ring_.ring_fd = -1;
-                failure_ = {-result, std::system_category()};
-            }
-        }
+        if (!failure_) { failure_ = set_up_ring(options.entries); }
         detail::deliver(failure_, ec, "dmasync: uring_loop");
         if (!failure_) { flush(); } // so that fd() becomes readable for a host that waits first
+    }
+
+    std::error_code set_up_ring(unsigned entries) noexcept {
+        int result = ::io_uring_queue_init(entries, &ring_, IORING_SETUP_CLAMP);
+        if (result == 0 && !has_all_requests(ring_.features)) {
+            ::io_uring_queue_exit(&ring_);
+            result = -ENOSYS;
+        }
+        if (result < 0) { ring_.ring_fd = -1; }
+        return result < 0 ? std::error_code{-result, std::system_category()} : std::error_code{};
+    }
+
+    /// A timer is moved by IORING_TIMEOUT_UPDATE, which came with Linux 5.11 and has no flag of its own: an older kernel
+    /// fails it later, and the timer would be late. This feature came with it.
+    [[nodiscard]] static constexpr bool has_all_requests(unsigned features) noexcept {
+        return (features & IORING_FEAT_EXT_ARG) != 0;
     }
 
     void wake() noexcept override { wake_.signal(); }
