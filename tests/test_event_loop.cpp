@@ -423,6 +423,31 @@ TEST_CASE_TEMPLATE("a watch that was taken back is not called, however ready its
     CHECK_FALSE(back.active);
 }
 
+TEST_CASE_TEMPLATE("a descriptor that is closed after its watch was taken back is closed for the other side too", Kind,
+                   EVERY_LOOP) {
+    const auto loop = make<Kind>();
+    if (!loop) { return; }
+    support::pipe p;
+    watch w{p.read_end.get(), POLLIN};
+    const auto close_it = [&] {
+        loop->unwatch(w);
+        p.read_end.reset();
+    };
+    REQUIRE_FALSE(loop->watch(w));
+    SUBCASE("between turns") { close_it(); }
+    SUBCASE("in a turn, by its end") {
+        posted within{[&] {
+            close_it();
+            loop->stop();
+        }};
+        loop->post(within);
+        loop->run();
+    }
+    pollfd other{p.write_end.get(), 0, 0};
+    CHECK(::poll(&other, 1, 20'000) == 1); // 20 s: lost, not late
+    CHECK((other.revents & POLLERR) != 0); // EPIPE for who writes
+}
+
 TEST_CASE_TEMPLATE("of two watches that are ready together, the first may take the other back", Kind, EVERY_LOOP) {
     const auto loop = make<Kind>();
     if (!loop) { return; }

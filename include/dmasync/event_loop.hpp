@@ -137,9 +137,12 @@ public:
         return ec;
     }
 
-    /// Takes an active watch back; it will not be called.
+    /// Takes an active watch back; it will not be called. The kernel may keep the file open until the end of the turn that
+    /// the loop is in, so that its other side sees a close no earlier; outside of a turn it lets go of it at once.
     void unwatch(fd_watch& w) noexcept {
-        if (std::exchange(w.active, false)) { stop_watch(w); }
+        if (!std::exchange(w.active, false)) { return; }
+        stop_watch(w);
+        if (!in_this_thread()) { flush_outside_turn(); }
     }
 
     /// Runs what comes until `stop` is called. May be called again afterwards, or the loop be hosted: what is left shows
