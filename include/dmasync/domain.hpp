@@ -33,22 +33,22 @@ public:
 
     /// Zeroed memory of a new memfd: shareable by its descriptor, mapped for the CPU.
     /// Units:  bytes, more than none. The mapping has whole pages; `bytes()` has as many as asked for.
-    /// Errors: what memfd_create(2), ftruncate(2) and mmap(2) say; the buffer is empty then.
+    /// Errors: what memfd_create(2), ftruncate(2) and mmap(2) say, `errc::out_of_memory`; the buffer is empty then.
     [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name = {}) { return allocate(size, name, nullptr); }
     [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, std::error_code& ec) {
         return allocate(size, name, &ec);
     }
 
     /// The buffer of a memfd or another file of memory. Two descriptors of the same memory give the same buffer (S2).
-    /// Errors: `errc::not_a_buffer` when it is something else or has no bytes; what fstat(2) and mmap(2) say. The buffer
-    /// is empty then and the descriptor closed.
+    /// Errors: `errc::not_a_buffer` when it is something else or has no bytes; what fstat(2) and mmap(2) say;
+    /// `errc::out_of_memory`. The buffer is empty then and the descriptor closed.
     [[nodiscard]] buffer import(unique_fd fd, dmasync::name name = {}) { return import(std::move(fd), name, nullptr); }
     [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, std::error_code& ec) {
         return import(std::move(fd), name, &ec);
     }
 
     /// A buffer for memory of the caller's, which outlives its use. The same address gives the same buffer.
-    /// Errors: `errc::not_a_buffer` for no bytes.
+    /// Errors: `errc::not_a_buffer` for no bytes; `errc::out_of_memory`.
     [[nodiscard]] buffer adopt(std::span<std::byte> memory, dmasync::name name = {}) {
         return adopt(memory, name, nullptr);
     }
@@ -63,28 +63,39 @@ private:
     friend class lock_set;
 
     [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, std::error_code* ec) {
-        std::error_code failure;
-        return make(detail::allocate_memory(size, name.view(), failure), name, failure, ec, "dmasync: allocate");
+        const auto memory = [&](std::error_code& e) { return detail::allocate_memory(size, name.view(), e); };
+        return make(memory, name, ec, "dmasync: allocate");
     }
 
     [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, std::error_code* ec) {
+        const auto memory = [&](std::error_code& e) { return detail::open_memory(std::move(fd), e); };
+        return make(memory, name, ec, "dmasync: import");
+    }
+
+    [[nodiscard]] buffer adopt(std::span<std::byte> bytes, dmasync::name name, std::error_code* ec) {
+        const auto memory = [&](std::error_code& e) {
+            if (bytes.empty()) { e = errc::not_a_buffer; }
+            detail::memory_object m;
+            m.cpu = mapping::borrow(bytes);
+            m.identity = detail::memory_identity::of(bytes.data());
+            m.size = bytes.size();
+            return m;
+        };
+        return make(memory, name, ec, "dmasync: adopt");
+    }
+
+    /// A buffer of the memory that `memory(failure)` gives; whoever runs out of memory on the way counts as failed.
+    template <class Memory>
+    [[nodiscard]] buffer make(Memory memory, dmasync::name name, std::error_code* ec, const char* what) {
         std::error_code failure;
-        return make(detail::open_memory(std::move(fd), failure), name, failure, ec, "dmasync: import");
-    }
-
-    [[nodiscard]] buffer adopt(std::span<std::byte> memory, dmasync::name name, std::error_code* ec) {
-        detail::memory_object m;
-        m.cpu = mapping::borrow(memory);
-        m.identity = detail::memory_identity::of(memory.data());
-        m.size = memory.size();
-        const std::error_code failure = memory.empty() ? make_error_code(errc::not_a_buffer) : std::error_code{};
-        return make(std::move(m), name, failure, ec, "dmasync: adopt");
-    }
-
-    [[nodiscard]] buffer make(detail::memory_object m, dmasync::name name, std::error_code failure, std::error_code* ec,
-                              const char* what) {
+        detail::buffer_state* made = nullptr;
+        const errc shortage = detail::try_allocating([&] {
+            detail::memory_object m = memory(failure);
+            if (!failure) { made = state_->add_buffer(std::move(m), name); }
+        });
+        if (shortage != errc{}) { failure = shortage; }
         detail::deliver(failure, ec, what);
-        return failure ? buffer{} : buffer{*state_->add_buffer(std::move(m), name)};
+        return made == nullptr ? buffer{} : buffer{*made};
     }
 
     detail::domain_state* state_;

@@ -14,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <system_error>
 #include <vector>
 
@@ -107,16 +106,18 @@ private:
     std::error_code start_watch(fd_watch& w) noexcept override {
         const std::uint64_t key = watches_.add(w);
         if (key == detail::watch_table::key_limit) { return errc::out_of_memory; }
-        std::error_code ec = reserve(w.slot);
-        if (!ec) { ec = add(w.fd, events_of(w), key); }
+        if (const errc e = reserve(w.slot); e != errc{}) {
+            watches_.remove(w);
+            return e;
+        }
+        std::error_code ec = add(w.fd, events_of(w), key);
         if (ec == std::errc::file_exists) { // watched already: by another descriptor of the same file
             duplicates_[w.slot].reset(::fcntl(w.fd, F_DUPFD_CLOEXEC, 0));
             ec = duplicates_[w.slot] ? add(duplicates_[w.slot].get(), events_of(w), key) : detail::last_system_error();
         }
         if (ec == std::errc::operation_not_permitted) { // a regular file, say: never waits
-            always_ready_.push_back(key);
-            wake();
-            return {};
+            ec = detail::code_of(detail::try_allocating([&] { always_ready_.push_back(key); }));
+            if (!ec) { wake(); }
         }
         if (ec) {
             duplicates_[w.slot].reset();
@@ -134,16 +135,8 @@ private:
         watches_.remove(w);
     }
 
-    std::error_code reserve(std::size_t slot) noexcept {
-        if (slot < duplicates_.size()) { return {}; }
-#if defined(__cpp_exceptions)
-        try {
-#endif
-            duplicates_.resize(slot + 1);
-#if defined(__cpp_exceptions)
-        } catch (const std::bad_alloc&) { return errc::out_of_memory; }
-#endif
-        return {};
+    errc reserve(std::size_t slot) noexcept {
+        return slot < duplicates_.size() ? errc{} : detail::try_allocating([&] { duplicates_.resize(slot + 1); });
     }
 
     [[nodiscard]] static std::uint32_t events_of(const fd_watch& w) noexcept {

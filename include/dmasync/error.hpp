@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <string>
 #include <system_error>
 
@@ -137,6 +138,20 @@ inline void deliver(std::error_code result, std::error_code* ec, [[maybe_unused]
 }
 
 inline void deliver(errc result, std::error_code* ec, const char* what) { deliver(code_of(result), ec, what); }
+
+/// Does what may need memory.
+/// Returns: `out_of_memory` when there was none. Without exceptions the program ends then, as the language has it.
+template <class Allocating>
+[[nodiscard]] errc try_allocating(Allocating f) noexcept {
+#if defined(__cpp_exceptions)
+    try {
+#endif
+        f();
+        return errc{};
+#if defined(__cpp_exceptions)
+    } catch (const std::bad_alloc&) { return errc::out_of_memory; }
+#endif
+}
 
 /// A broken contract that leaves no safe way on (an object destroyed under its users, say): says which, and stops.
 [[noreturn]] inline void misuse(const char* what) noexcept {

@@ -36,7 +36,8 @@ public:
     ~lock_set() { state_->unregister_set(live_); }
 
     /// Puts a buffer into the set.
-    /// Errors: `errc::duplicate_buffer`, `wrong_domain`, `invalid_access`, `already_locked`; the set is as it was then.
+    /// Errors: `errc::duplicate_buffer`, `wrong_domain`, `invalid_access`, `already_locked`, `out_of_memory`; the set
+    /// is as it was then.
     void add(const buffer& b, access mode) { add(b, mode, nullptr); }
     void add(const buffer& b, access mode, std::error_code& ec) { add(b, mode, &ec); }
 
@@ -129,8 +130,18 @@ private:
         return refusal == errc{};
     }
 
+    /// For one more buffer, so that adding it cannot fail half-way.
+    void make_room() {
+        buffers_.reserve(buffers_.size() + 1);
+        requests_.reserve(requests_.size() + 1);
+    }
+
     void add(const buffer& b, access mode, std::error_code* ec) {
-        if (!accept(refuse_add(b, mode), ec, "dmasync: lock_set::add")) { return; }
+        errc refusal = refuse_add(b, mode);
+        if (refusal == errc{}) {
+            refusal = detail::try_allocating([this] { make_room(); });
+        }
+        if (!accept(refusal, ec, "dmasync: lock_set::add")) { return; }
         buffers_.push_back(b);
         requests_.push_back({b.state_, mode});
     }

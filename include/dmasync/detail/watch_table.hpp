@@ -2,11 +2,11 @@
 #pragma once
 /// \file watch_table.hpp  Names for watches that the kernel can hand back long after the watch is gone.
 
+#include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
 #include <vector>
 
 namespace dmasync::detail {
@@ -71,13 +71,7 @@ private:
     };
 
     [[nodiscard]] bool grow() noexcept {
-#if defined(__cpp_exceptions)
-        try {
-            slots_.emplace_back();
-        } catch (const std::bad_alloc&) { return false; }
-#else
-        slots_.emplace_back();
-#endif
+        if (try_allocating([this] { slots_.emplace_back(); }) != errc{}) { return false; }
         free_ = static_cast<std::uint32_t>(slots_.size() - 1);
         return true;
     }

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+/// What happens when there is no memory: everything fails with an error and leaves things as they were. Each test is
+/// repeated with the first allocation failing, the second, and so on, until nothing fails any more.
+#include <dmasync/domain.hpp>
+#include <dmasync/epoll_loop.hpp>
+#include <dmasync/lock.hpp>
+#include <dmasync/lock_set.hpp>
+#include <dmasync/manual_loop.hpp>
+#include <dmasync/uring_loop.hpp>
+
+#include <doctest/doctest.h>
+#include <support/callback.hpp>
+#include <support/pipe.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <vector>
+
+#include <fcntl.h>
+#include <poll.h>
+
+namespace {
+
+thread_local long until_failure = -1; // allocations that still succeed; negative: all
+
+[[gnu::noinline]] void* allocate(std::size_t size, std::size_t alignment) noexcept {
+    if (until_failure == 0) { return nullptr; }
+    if (until_failure > 0) { --until_failure; }
+    // NOLINTNEXTLINE(cppcoreguidelines-no-malloc): this is what replaces new
+    return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+[[gnu::noinline]] void* allocate_or_throw(std::size_t size, std::size_t alignment) {
+    void* p = allocate(size, alignment);
+#if defined(__cpp_exceptions)
+    if (p == nullptr) { throw std::bad_alloc{}; }
+#else
+    if (p == nullptr) { std::abort(); }
+#endif
+    return p;
+}
+
+constexpr std::size_t usual = alignof(std::max_align_t);
+
+} // namespace
+
+// NOLINTBEGIN(cppcoreguidelines-no-malloc)
+[[gnu::noinline]] void* operator new(std::size_t size) { return allocate_or_throw(size, usual); }
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+    return allocate_or_throw(size, static_cast<std::size_t>(alignment));
+}
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+    return allocate(size, static_cast<std::size_t>(alignment));
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+// NOLINTEND(cppcoreguidelines-no-malloc)
+
+using namespace dmasync;
+
+namespace {
+
+/// Calls `attempt(ec)` with fewer and fewer allocations failing, until one succeeds; `check_failed()` after each failure.
+/// Returns: how often it failed.
+template <class Attempt, class CheckFailed>
+int fail_each_allocation(Attempt attempt, CheckFailed check_failed) {
+    for (int failures = 0;; ++failures) {
+        std::error_code ec;
+        until_failure = failures;
+        attempt(ec);
+        until_failure = -1;
+        if (!ec) { return failures; }
+        CHECK(ec == errc::out_of_memory);
+        check_failed();
+    }
+}
+
+} // namespace
+
+TEST_CASE("a lock for which there is no memory says so, and another one finds the buffers free") {
+    manual_loop loop;
+    domain media{loop, {.reserve = 1}};
+    std::array<std::byte, 2> memory{};
+    const buffer a = media.adopt(std::span{memory}.first(1));
+    const buffer b = media.adopt(std::span{memory}.last(1));
+    const guard reserved = try_lock(write(b)); // from here on each lock needs memory
+    guard held;
+    const int failures = fail_each_allocation([&](std::error_code& ec) { held = try_lock(write(a), ec); },
+                                              [&] { CHECK(held.error() == errc::out_of_memory); });
+    CHECK(failures == 1);
+    CHECK(held);
+}
+
+#if defined(__cpp_exceptions)
+
+TEST_CASE("a set that finds no memory for one more buffer is as it was, and locks what it had") {
+    manual_loop loop;
+    domain media{loop};
+    std::array<std::byte, 2> memory{};
+    const buffer a = media.adopt(std::span{memory}.first(1));
+    const buffer b = media.adopt(std::span{memory}.last(1));
+    lock_set set{media};
+    set.add(a, access::write);
+    const int failures = fail_each_allocation([&](std::error_code& ec) { set.add(b, access::write, ec); },
+                                              [&] {
+                                                  CHECK(set.size() == 1);
+                                                  CHECK(set.try_lock());
+                                                  CHECK(try_lock(write(b)));
+                                              });
+    CHECK(failures > 0);
+    CHECK(set.size() == 2);
+}
+
+TEST_CASE("a buffer for which there is no memory is empty, and says so") {
+    manual_loop loop;
+    domain media{loop};
+    std::array<std::byte, 2> memory{};
+    buffer b;
+    const auto is_empty = [&] { CHECK(!b); };
+    CHECK(fail_each_allocation(
+              [&](std::error_code& ec) { b = media.allocate(64, "a name that is too long for a small string", ec); },
+              is_empty) > 1);
+    const buffer allocated = b;
+    b = {};
+    CHECK(fail_each_allocation([&](std::error_code& ec) { b = media.adopt(memory, {}, ec); }, is_empty) > 0);
+    b = {};
+    domain other{loop};
+    CHECK(fail_each_allocation(
+              [&](std::error_code& ec) {
+                  b = other.import(unique_fd{::fcntl(allocated.fd(), F_DUPFD_CLOEXEC, 0)}, {}, ec);
+              },
+              is_empty) > 0);
+}
+
+TEST_CASE("a watch for which there is no memory is not started, and can be started later") {
+    std::error_code refused;
+    std::vector<std::unique_ptr<event_loop>> loops;
+    loops.push_back(std::make_unique<epoll_loop>());
+    loops.push_back(std::make_unique<manual_loop>());
+    if (auto uring = uring_loop::create(refused)) { loops.push_back(std::move(uring)); }
+    for (const auto& loop : loops) {
+        const support::pipe p;
+        p.put();
+        support::watch w{p.read_end.get(), POLLIN, [&] { loop->stop(); }};
+        CHECK(fail_each_allocation([&](std::error_code& ec) { ec = loop->watch(w); }, [&] { CHECK(!w.active); }) > 0);
+        loop->run();
+        CHECK(w.runs == 1);
+    }
+}
+
+TEST_CASE("a regular file that cannot be watched for want of memory can be later") {
+    epoll_loop loop;
+    const unique_fd file{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
+    const support::pipe p;
+    support::watch first{p.read_end.get(), POLLIN}; // what other watches need is there then
+    REQUIRE_FALSE(loop.watch(first));
+    loop.unwatch(first);
+    support::watch w{file.get(), POLLIN, [&] { loop.stop(); }};
+    CHECK(fail_each_allocation([&](std::error_code& ec) { ec = loop.watch(w); }, [&] { CHECK(!w.active); }) == 1);
+    loop.run();
+    CHECK(w.runs == 1);
+}
+
+#endif
