@@ -82,6 +82,21 @@ TEST_CASE("a run moves time by itself to the next timer") {
     CHECK(loop.now() == start + 24h);
 }
 
+TEST_CASE("a run does not move time while a descriptor is ready") {
+    manual_loop loop;
+    const auto start = loop.now();
+    const support::pipe p;
+    p.put();
+    event_loop::time_point seen{};
+    watch w{p.read_end.get(), POLLIN, [&] { seen = loop.now(); }};
+    timed end{[&] { loop.stop(); }};
+    REQUIRE_FALSE(loop.watch(w));
+    loop.arm(end, start + 10ms);
+    loop.run();
+    CHECK(seen == start);
+    CHECK(loop.now() == start + 10ms);
+}
+
 TEST_CASE("a watched descriptor is looked at whenever something may be ready") {
     manual_loop loop;
     const support::pipe p;

@@ -78,17 +78,24 @@ private:
     void set_kernel_timer(time_point) noexcept override { kernel_timer_fired(); } // there is none
 
     void wait(bool may_block) noexcept override {
-        if (may_block && next_due() != time_point::max()) {
+        if (look(0) || !may_block) { return; }
+        if (next_due() != time_point::max()) {
             set(std::max(now(), next_due()));
-            may_block = false;
+        } else {
+            look(-1);
         }
+    }
+
+    /// Fires the watches that are ready; waits for one, or for another thread, as poll(2) does.
+    /// Returns: whether anything was.
+    bool look(int timeout) noexcept {
         polled_.assign(1, pollfd{wake_.get(), POLLIN, 0});
         keys_.assign(1, 0);
         watches_.for_each([&](const fd_watch& w) {
             polled_.push_back({w.fd, w.events, 0});
             keys_.push_back(watches_.key(w));
         });
-        if (::poll(polled_.data(), polled_.size(), may_block ? -1 : 0) <= 0) { return; }
+        if (::poll(polled_.data(), polled_.size(), timeout) <= 0) { return false; }
         if (polled_[0].revents != 0) { wake_.clear(); }
         for (std::size_t i = 1; i < polled_.size(); ++i) {
             fd_watch* w = polled_[i].revents == 0 ? nullptr : watches_.find(keys_[i]);
@@ -96,6 +103,7 @@ private:
             watches_.remove(*w);
             fire(*w, polled_[i].revents);
         }
+        return true;
     }
 
     std::error_code start_watch(fd_watch& w) noexcept override {
