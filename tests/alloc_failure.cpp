@@ -6,18 +6,23 @@
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_set.hpp>
 #include <dmasync/manual_loop.hpp>
+#include <dmasync/task.hpp>
 #include <dmasync/uring_loop.hpp>
+#include <dmasync/wait.hpp>
+#include <dmasync/when_all.hpp>
 
 #include <doctest/doctest.h>
 #include <support/callback.hpp>
 #include <support/pipe.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <new>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -136,6 +141,26 @@ TEST_CASE("a buffer for which there is no memory is empty, and says so") {
                   b = other.import(unique_fd{::fcntl(allocated.fd(), F_DUPFD_CLOEXEC, 0)}, {}, ec);
               },
               is_empty) > 0);
+}
+
+TEST_CASE("tasks that cannot be run beside each other for want of memory do not begin") {
+    manual_loop loop;
+    int begun = 0;
+    bool thrown = false;
+    const auto begin = [](manual_loop& l, int& n) -> task<> {
+        ++n;
+        co_await sleep_for(l, std::chrono::milliseconds{1});
+    };
+    const auto run = [](task<> all, bool& failed) -> task<> {
+        until_failure = 1; // the second of the coroutines that wait for the tasks
+        try {
+            co_await std::move(all);
+        } catch (const std::bad_alloc&) { failed = true; }
+        until_failure = -1;
+    };
+    loop.run(run(when_all(begin(loop, begun), begin(loop, begun)), thrown));
+    CHECK(thrown);
+    CHECK(begun == 0);
 }
 
 TEST_CASE("a watch for which there is no memory is not started, and can be started later") {

@@ -6,8 +6,10 @@
 #include <dmasync/wait.hpp>
 
 #include <doctest/doctest.h>
+#include <support/probe.hpp>
 
 #include <chrono>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -61,6 +63,31 @@ TEST_CASE("tasks that never were awaited are destroyed without having run") {
     std::string notes;
     { const task<> never = when_all(note_now(notes, 'a'), note_now(notes, 'b')); }
     CHECK(notes.empty());
+}
+
+TEST_CASE("when it is destroyed while it waits, so are the tasks that have not ended") {
+    manual_loop loop;
+    std::string notes;
+    struct last_words {
+        ~last_words() { notes += note; }
+        std::string& notes;
+        char note;
+    };
+    const auto wait = [](manual_loop& l, std::chrono::milliseconds delay, std::string& n, char note) -> task<> {
+        const last_words words{n, note};
+        co_await sleep_for(l, delay);
+    };
+    {
+        std::optional<task<>> all{when_all(wait(loop, 10ms, notes, 'a'), wait(loop, 30ms, notes, 'b'))};
+        const auto run = [](const task<>& t) -> probe { co_await t; };
+        const probe running = run(*all);
+        loop.advance(20ms);
+        CHECK(notes == "a");
+        all.reset();
+        CHECK(notes == "ab");
+    }
+    loop.advance(20ms); // a leak is for the sanitizer to find
+    CHECK(notes == "ab");
 }
 
 TEST_CASE("tasks may end on different threads") {

@@ -9,6 +9,7 @@
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
+#include <cstdlib>
 #include <utility>
 
 namespace dmasync {
@@ -38,33 +39,77 @@ struct completion : task<>::awaiter {
     void await_resume() const noexcept {}
 };
 
-inline detached run_and_arrive(const task<>& t, join_counter& counter) {
-    co_await completion{t};
-    if (counter.arrive()) { counter.resume_waiter(); }
-}
+/// A coroutine that runs a task and counts it. Owned: it rests at its end until it is destroyed.
+class [[nodiscard]] arrival {
+public:
+    class promise_type {
+    public:
+        promise_type(const task<>&, join_counter& counter) noexcept : counter_{counter} {}
 
+        [[nodiscard]] arrival get_return_object() noexcept {
+            return arrival{std::coroutine_handle<promise_type>::from_promise(*this)};
+        }
+        [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
+
+        struct final_awaiter {
+            explicit final_awaiter(join_counter& c) noexcept : counter{c} {}
+            [[nodiscard]] bool await_ready() const noexcept { return false; }
+            /// Whoever is last resumes the waiter, which destroys the others: nothing of them is touched afterwards.
+            void await_suspend(std::coroutine_handle<>) const noexcept {
+                join_counter& c = counter;
+                if (c.arrive()) { c.resume_waiter(); }
+            }
+            void await_resume() const noexcept {}
+            join_counter& counter;
+        };
+        [[nodiscard]] final_awaiter final_suspend() const noexcept { return final_awaiter{counter_}; }
+
+        void return_void() const noexcept {}
+        [[noreturn]] void unhandled_exception() const noexcept { std::abort(); }
+
+    private:
+        join_counter& counter_;
+    };
+
+    arrival(const arrival&) = delete;
+    arrival& operator=(const arrival&) = delete;
+    ~arrival() { coroutine_.destroy(); }
+
+    void start() const { coroutine_.resume(); }
+
+private:
+    explicit arrival(std::coroutine_handle<promise_type> c) noexcept : coroutine_{c} {}
+
+    std::coroutine_handle<promise_type> coroutine_;
+};
+
+inline arrival run_and_arrive(const task<>& t, join_counter& /*read by the promise*/) { co_await completion{t}; }
+
+/// Makes all the coroutines that it needs before it starts one, so that it fails before anything has happened.
 template <class... Tasks>
 class start_all {
 public:
-    explicit start_all(const Tasks&... tasks) noexcept : counter_{sizeof...(Tasks)}, tasks_{&tasks...} {}
+    explicit start_all(const Tasks&... tasks)
+        : counter_{sizeof...(Tasks)}, arrivals_{{run_and_arrive(tasks, counter_)...}} {}
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) {
         counter_.await_on(h);
-        for (const task<>* t : tasks_) { run_and_arrive(*t, counter_); }
+        for (const arrival& a : arrivals_) { a.start(); }
         return !counter_.arrive();
     }
     void await_resume() const noexcept {}
 
 private:
-    join_counter counter_;
-    std::array<const task<>*, sizeof...(Tasks)> tasks_;
+    join_counter counter_; // before those who count
+    std::array<arrival, sizeof...(Tasks)> arrivals_;
 };
 
 } // namespace detail
 
 /// Runs tasks beside each other: starts them in the order given, each until it first waits, and ends when all have.
 /// Errors:  the exception of the first task in that order that threw one, after all have ended; nobody is cancelled.
+///          std::bad_alloc before any is started. Destroying it while it waits destroys those that have not ended.
 /// Threads: starts all where it is awaited; goes on wherever the last one ended.
 template <std::same_as<task<>>... Tasks>
     requires(sizeof...(Tasks) > 0)
