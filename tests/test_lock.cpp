@@ -13,9 +13,11 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace dmasync;
@@ -446,6 +448,25 @@ TEST_CASE("destroying a domain fails every waiter; guards and handles outlive it
     std::error_code ec;
     CHECK(!try_lock(read(a), ec));
     CHECK(ec == errc::closed);
+}
+
+TEST_CASE("destroying a domain grants nobody a lock, though it ends the waits that are in his way") {
+    manual_loop loop;
+    std::optional<domain> media{std::in_place, loop};
+    std::array<std::byte, 2> memory{};
+    buffer a = media->adopt(std::span{memory}.first(1));
+    buffer b = media->adopt(std::span{memory}.last(1));
+    SUBCASE("whichever buffer is closed first") {}
+    SUBCASE("or last") { std::swap(a, b); }
+    const guard held = try_lock(write(a));
+    waiter both;
+    waiter behind; // b is free, but wanted by an older one
+    both.start({}, write(a), write(b));
+    behind.start({}, write(b));
+    media.reset();
+    loop.run_ready();
+    CHECK(both.ec == errc::closed);
+    CHECK(behind.ec == errc::closed);
 }
 
 /// A held buffer whose domain is gone, and the loop with it: whoever looks at the loop looks at freed memory.

@@ -270,11 +270,13 @@ public:
         domain_core::close(b, s);
     }
 
-    /// The domain is going away: as if every buffer were closed; leases end no more.
+    /// The domain is going away: as if every buffer were closed, all at once, so that nobody is granted one because the
+    /// failure of another lets him; leases end no more.
     void close() noexcept {
         event_loop& loop = loop_;
         {
             step s{*this};
+            for (const auto& [identity, b] : registry_) { b->state |= buffer_node::closed; }
             while (!registry_.empty()) { domain_core::close(*registry_.begin()->second, s); }
             owned_ = false;
             timer_is_late_ = true; // to be disarmed
