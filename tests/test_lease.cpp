@@ -254,6 +254,20 @@ TEST_CASE("the report says who held what, for how long, and who is kept waiting"
                         "for 5000 ms of 5000 ms; 1 waiter");
 }
 
+TEST_CASE("the report counts places in the queues: who waits for two of the buffers counts twice") {
+    fixture f;
+    std::size_t waiters = 0;
+    f.on_report = [&](const lease_report& r) { waiters = r.waiters; };
+    const guard held = try_lock(write(f.a), write(f.b));
+    const auto wait = [](lock_request<access::write> x, lock_request<access::write> y, std::error_code& ec) -> probe {
+        const auto mine = co_await dmasync::lock(x, y, ec);
+    };
+    std::error_code ec;
+    const probe p = wait(write(f.a), write(f.b), ec);
+    f.loop.advance(5s);
+    CHECK(waiters == 2);
+}
+
 TEST_CASE("the report carries the set's user pointer") {
     fixture f;
     int mine = 0;

@@ -93,7 +93,7 @@ private:
     }
 
     void expire(claim& c, step& s) noexcept {
-        c.waiters_at_expiry = 0;
+        c.waiters_at_expiry = 0; // by buffer: to tell who is in two queues they would have to be walked, under the lock
         for (const entry& e : c.set()) {
             if (e.buffer == nullptr) { continue; }
             c.waiters_at_expiry += e.buffer->waiters;
