@@ -63,6 +63,15 @@ TEST_CASE("advancing runs timers that are armed meanwhile, if they are due by it
     loop.disarm(*tick);
 }
 
+TEST_CASE("advancing by more than there is ends at the end of time") {
+    manual_loop loop;
+    timed t;
+    loop.arm(t, loop.now() + 24h);
+    loop.advance(event_loop::clock::duration::max());
+    CHECK(t.runs == 1);
+    CHECK(loop.now() == event_loop::time_point::max());
+}
+
 TEST_CASE("setting the time runs nothing; what has become due is run later, at the new time") {
     manual_loop loop;
     const auto start = loop.now();

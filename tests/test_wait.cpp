@@ -43,6 +43,15 @@ TEST_CASE("a sleep until a time that has passed does not suspend") {
     CHECK(sleep_until_then(loop, event_loop::time_point{}).done());
 }
 
+TEST_CASE("who sleeps for longer than there is time sleeps for ever") {
+    manual_loop loop;
+    const probe sleeper = [](event_loop& l) -> probe {
+        co_await sleep_for(l, event_loop::clock::duration::max());
+    }(loop);
+    loop.advance(24h * 365 * 100);
+    CHECK_FALSE(sleeper.done());
+}
+
 TEST_CASE("a sleeper may be destroyed") {
     manual_loop loop;
     { const probe sleeper = sleep_until_then(loop, loop.now() + 10ms); }

@@ -92,6 +92,11 @@ public:
         return time_point{std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec}};
     }
 
+    /// `d` after `t`, or the end of time where there is no such time.
+    [[nodiscard]] static constexpr time_point later(time_point t, clock::duration d) noexcept {
+        return d > time_point::max() - t ? time_point::max() : t + d;
+    }
+
     /// Two ticks of the coarse clock (2 to 20 ms); zero for a virtual clock. One would do by the book, but in virtual
     /// machines the clock is seen to be between one tick and two behind.
     [[nodiscard]] clock::duration coarse_lag() const noexcept { return coarse_lag_; }

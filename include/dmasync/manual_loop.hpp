@@ -56,11 +56,12 @@ public:
         while (poll()) {}
     }
 
-    /// Moves time on, from timer to timer: each runs at its own time, with everything that becomes ready by it.
+    /// Moves time on, from timer to timer: each runs at its own time, with everything that becomes ready by it. Not beyond
+    /// the end of time, and what is due only then never runs.
     void advance(clock::duration d) noexcept {
-        const time_point end = now() + d;
+        const time_point end = later(now(), d);
         run_ready();
-        while (next_due() <= end) {
+        while (next_due() <= end && next_due() != time_point::max()) {
             set(std::max(now(), next_due()));
             run_ready();
         }

@@ -53,9 +53,9 @@ private:
     return {loop, until};
 }
 
-/// The same, `duration` from now.
+/// The same, `duration` from now; never where that is beyond the end of time.
 [[nodiscard]] inline sleep_awaitable sleep_for(event_loop& loop, event_loop::clock::duration duration) noexcept {
-    return {loop, loop.now() + duration};
+    return {loop, event_loop::later(loop.now(), duration)};
 }
 
 /// What `readable` and `writable` give. Destroying the waiting coroutine, on the loop's thread, takes its watch back.

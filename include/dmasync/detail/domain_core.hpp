@@ -119,8 +119,7 @@ protected:
 
     /// The coarse clock is behind: the lease is longer by as much as that may be, so that it is never too short.
     [[nodiscard]] time_point lease_end(time_point from, std::chrono::nanoseconds lease) const noexcept {
-        const time_point start = from + loop_.coarse_lag();
-        return lease > time_point::max() - start ? time_point::max() : start + lease;
+        return event_loop::later(from + loop_.coarse_lag(), lease);
     }
 
     void enter_book(claim& c, time_point now, time_point until) noexcept {
