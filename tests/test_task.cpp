@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <coroutine>
 #include <memory>
 #include <semaphore>
 #include <stdexcept>
@@ -17,6 +18,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <time.h>
 
 using namespace dmasync;
 using namespace std::chrono_literals;
@@ -160,4 +163,24 @@ TEST_CASE("a run ends when the thread on which its task ended has left the loop,
     CHECK(!here.waking);
     there.stop();
     other.join();
+}
+
+TEST_CASE("who has to wait for a starter that was interrupted sleeps") {
+    constexpr auto interruption = 100ms;
+    manual_loop there;
+    std::chrono::nanoseconds busy{};
+    std::thread other{[&] {
+        there.run();
+        timespec used{};
+        ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+        busy = std::chrono::seconds{used.tv_sec} + std::chrono::nanoseconds{used.tv_nsec};
+    }};
+    const task<> hop = [](event_loop& to) -> task<> { co_await resume_on(to); }(there);
+    const auto awaiter = hop.operator co_await(); // by hand, so that there is time between its two steps
+    CHECK_FALSE(awaiter.await_ready());
+    std::this_thread::sleep_for(interruption);
+    awaiter.await_suspend(std::noop_coroutine());
+    there.stop();
+    other.join();
+    CHECK(busy < interruption / 2);
 }

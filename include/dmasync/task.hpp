@@ -25,7 +25,8 @@ namespace detail {
 ///
 /// A task starts inside its awaiter's `await_ready`, so that one that never suspends costs no stack, whatever the
 /// compiler makes of symmetric transfer. That leaves a race when it ends on another thread before the awaiter has
-/// suspended: it then waits there for the few instructions until the awaiter has.
+/// suspended: it then waits there for the few instructions until the awaiter has, asleep when they take long, for a thread
+/// of higher priority may have taken the awaiter's processor.
 class task_promise_base {
 public:
     [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
@@ -60,10 +61,7 @@ private:
             ended_in_start_ = true;
             return std::noop_coroutine();
         }
-        while (next == nullptr) {
-            spin_hint();
-            next = continuation_.load(std::memory_order_acquire);
-        }
+        for (back_off wait; next == nullptr; wait.pause()) { next = continuation_.load(std::memory_order_acquire); }
         return std::coroutine_handle<>::from_address(next);
     }
 
