@@ -3,6 +3,7 @@
 /// \file buffer.hpp  A handle on something that can be locked.
 
 #include <dmasync/detail/domain_state.hpp>
+#include <dmasync/memory.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +12,7 @@
 
 namespace dmasync {
 
-/// Refers to a buffer of a domain: a memfd, or plain memory without a descriptor (S13). Cheap to copy; empty by default.
+/// Refers to a buffer of a domain: a dma-buf, a memfd, or plain memory without a descriptor (S13). Cheap to copy; empty by default.
 ///
 /// Two handles are equal when they refer to the same buffer. The buffer lives as long as a handle, a hold or a waiter of
 /// it does. Bytes are reached through a guard only (S14).
@@ -39,6 +40,11 @@ public:
 
     [[nodiscard]] std::string_view name() const noexcept {
         return state_ == nullptr ? std::string_view{} : state_->label.view();
+    }
+
+    /// What its memory is; `plain` for an empty handle.
+    [[nodiscard]] memory_kind memory() const noexcept {
+        return state_ == nullptr ? memory_kind::plain : state_->memory.kind;
     }
 
     /// A descriptor of the memory, to hand to a device or another process; owned by the buffer. -1 without one.

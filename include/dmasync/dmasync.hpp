@@ -3,11 +3,15 @@
 /// \file dmasync.hpp  Everything. Compiled with DMASYNC_WITHOUT_URING it does without liburing.
 
 #include <dmasync/access.hpp>
+#include <dmasync/allocation.hpp>
 #include <dmasync/buffer.hpp>
+#include <dmasync/dma_buf.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/fence.hpp>
+#include <dmasync/fence_wait.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lease.hpp>
 #include <dmasync/lock.hpp>
@@ -15,8 +19,10 @@
 #include <dmasync/lock_set.hpp>
 #include <dmasync/make_event_loop.hpp>
 #include <dmasync/manual_loop.hpp>
+#include <dmasync/mapping.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/stop_ref.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/unique_fd.hpp>
 #include <dmasync/version.hpp>

@@ -2,6 +2,7 @@
 #pragma once
 /// \file domain.hpp  Buffers that can be locked together.
 
+#include <dmasync/allocation.hpp>
 #include <dmasync/buffer.hpp>
 #include <dmasync/detail/domain_state.hpp>
 #include <dmasync/event_loop.hpp>
@@ -10,6 +11,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -31,17 +33,29 @@ public:
     domain& operator=(const domain&) = delete;
     ~domain() { state_->close(); }
 
-    /// Zeroed memory of a new memfd: shareable by its descriptor, mapped for the CPU.
-    /// Units:  bytes, more than none. The mapping has whole pages; `bytes()` has as many as asked for.
-    /// Errors: what memfd_create(2), ftruncate(2) and mmap(2) say, `errc::out_of_memory`; the buffer is empty then.
-    [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name = {}) { return allocate(size, name, nullptr); }
+    /// Zeroed memory that is shareable by its descriptor: a dma-buf where the machine offers one, from a dma-heap or by
+    /// udmabuf, else a memfd. `buffer::memory()` says which; `options` choose, and say why it was not a better one.
+    /// Units:  bytes, more than none. The memory has whole pages; `bytes()` has as many as asked for.
+    /// Errors: `errc::not_a_buffer` for no bytes; what the last source said: open(2), ioctl(2), memfd_create(2),
+    /// ftruncate(2) or mmap(2); `errc::out_of_memory`. The buffer is empty then.
+    [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name = {}) {
+        return allocate(size, name, allocate_options{}, nullptr);
+    }
     [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, std::error_code& ec) {
-        return allocate(size, name, &ec);
+        return allocate(size, name, allocate_options{}, &ec);
+    }
+    [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, const allocate_options& options) {
+        return allocate(size, name, options, nullptr);
+    }
+    [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, const allocate_options& options,
+                                  std::error_code& ec) {
+        return allocate(size, name, options, &ec);
     }
 
-    /// The buffer of a memfd or another file of memory. Two descriptors of the same memory give the same buffer (S2).
-    /// Errors: `errc::not_a_buffer` when it is something else or has no bytes; what fstat(2) and mmap(2) say;
-    /// `errc::out_of_memory`. The buffer is empty then and the descriptor closed.
+    /// The buffer of a dma-buf, a memfd or another file of memory. Two descriptors of the same memory give the same
+    /// buffer (S2).
+    /// Errors: `errc::not_a_buffer` when it is something else, which the exception names, or has no bytes; what fstat(2)
+    /// and mmap(2) say; `errc::out_of_memory`. The buffer is empty then and the descriptor closed.
     [[nodiscard]] buffer import(unique_fd fd, dmasync::name name = {}) { return import(std::move(fd), name, nullptr); }
     [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, std::error_code& ec) {
         return import(std::move(fd), name, &ec);
@@ -62,14 +76,25 @@ public:
 private:
     friend class lock_set;
 
-    [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, std::error_code* ec) {
-        const auto memory = [&](std::error_code& e) { return detail::allocate_memory(size, name.view(), e); };
+    [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, const allocate_options& options,
+                                  std::error_code* ec) {
+        const auto memory = [&](std::error_code& e) { return detail::allocate_memory(size, name, options, e); };
         return make(memory, name, ec, "dmasync: allocate");
     }
 
     [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, std::error_code* ec) {
-        const auto memory = [&](std::error_code& e) { return detail::open_memory(std::move(fd), e); };
-        return make(memory, name, ec, "dmasync: import");
+        std::string refused; // what it is instead; only an exception has room for that
+        const auto memory = [&](std::error_code& e) {
+            return detail::open_memory(std::move(fd), e, ec == nullptr ? &refused : nullptr);
+        };
+        std::error_code failure;
+        buffer made = make(memory, name, &failure, "");
+        if (!refused.empty()) {
+            detail::deliver(failure, ec, ("dmasync: import: " + refused + " is no shareable memory").c_str());
+        } else {
+            detail::deliver(failure, ec, "dmasync: import");
+        }
+        return made;
     }
 
     [[nodiscard]] buffer adopt(std::span<std::byte> bytes, dmasync::name name, std::error_code* ec) {

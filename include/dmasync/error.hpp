@@ -20,8 +20,8 @@ enum class errc {
     invalid_access,   ///< flags that are no access type, or bytes asked for in a way the hold does not allow
     invalid_lease,    ///< a lease of no or negative length
     would_block,      ///< a try_lock that would have had to wait
-    timed_out,        ///< the deadline passed before the set was granted
-    cancelled,        ///< stop was requested before the set was granted
+    timed_out,        ///< the deadline passed before the set was granted, or the fence ended
+    cancelled,        ///< stop was requested before the set was granted, or the fence ended
     wounded,          ///< an older acquisition took back what this one was given
     lease_expired,    ///< the hold lasted longer than its lease: its buffers have been given away
     not_locked,       ///< unlock, renew, ... of a guard that holds nothing (any more)
@@ -31,6 +31,10 @@ enum class errc {
     closed,           ///< the buffer or its domain has been closed
     not_a_buffer,     ///< import of a file descriptor that is no shareable memory
     no_cpu_access,    ///< the memory behind the buffer has no CPU mapping
+    not_a_fence,      ///< a file descriptor that is no sync_file
+    not_a_dma_buf,    ///< a file descriptor that is no dma-buf
+    fence_failed,     ///< a device reported an error by the fence of its work
+    fence_timed_out,  ///< a device did not end its work in time
     out_of_memory,    ///< no memory for one more acquisition or buffer
 };
 
@@ -56,9 +60,12 @@ public:
         case errc::wrong_domain:
         case errc::invalid_access:
         case errc::invalid_lease:
-        case errc::not_in_set: return std::errc::invalid_argument;
+        case errc::not_in_set:
+        case errc::not_a_fence:
+        case errc::not_a_dma_buf: return std::errc::invalid_argument;
         case errc::would_block: return std::errc::resource_unavailable_try_again;
-        case errc::timed_out: return std::errc::timed_out;
+        case errc::timed_out:
+        case errc::fence_timed_out: return std::errc::timed_out;
         case errc::cancelled: return std::errc::operation_canceled;
         case errc::wounded:
         case errc::would_deadlock: return std::errc::resource_deadlock_would_occur;
@@ -67,6 +74,7 @@ public:
         case errc::closed: return std::errc::bad_file_descriptor;
         case errc::not_a_buffer:
         case errc::no_cpu_access: return std::errc::not_supported;
+        case errc::fence_failed: return std::errc::io_error;
         case errc::out_of_memory: return std::errc::not_enough_memory;
         case errc::lease_expired: break; // no standard condition says "yours no longer"
         }
@@ -82,8 +90,8 @@ private:
         case errc::invalid_access: return "the access is none of the six, or does not allow this use of the buffer";
         case errc::invalid_lease: return "a lease must be longer than nothing";
         case errc::would_block: return "the set cannot be locked at once";
-        case errc::timed_out: return "the deadline passed before the set could be locked";
-        case errc::cancelled: return "the lock was cancelled before the set could be locked";
+        case errc::timed_out: return "the deadline passed first";
+        case errc::cancelled: return "stop was requested first";
         case errc::wounded: return "an older acquisition took the buffers back";
         case errc::lease_expired: return "the lease ran out and the buffers were given away";
         case errc::not_locked: return "nothing is held";
@@ -93,6 +101,10 @@ private:
         case errc::closed: return "the buffer or its domain is closed";
         case errc::not_a_buffer: return "the file descriptor is not memory that can be shared";
         case errc::no_cpu_access: return "the buffer cannot be mapped for the CPU";
+        case errc::not_a_fence: return "the file descriptor is not a fence";
+        case errc::not_a_dma_buf: return "the file descriptor is not a dma-buf";
+        case errc::fence_failed: return "a device reported an error: its fence failed";
+        case errc::fence_timed_out: return "the fence of a device did not end in time";
         case errc::out_of_memory: return "out of memory";
         }
         return "unknown error";

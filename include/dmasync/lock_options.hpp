@@ -4,26 +4,13 @@
 
 #include <dmasync/event_loop.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/stop_ref.hpp>
 
 #include <chrono>
 #include <optional>
-#include <stop_token>
 #include <type_traits>
 
 namespace dmasync {
-
-/// Refers to a stop token of the caller's for the length of a call. Trivial, so that options can be written inside a
-/// `co_await` expression.
-class stop_ref {
-public:
-    constexpr stop_ref() noexcept = default;
-    constexpr stop_ref(const std::stop_token& t) noexcept : token_{&t} {} // NOLINT(google-explicit-constructor)
-
-    [[nodiscard]] const std::stop_token* get() const noexcept { return token_; }
-
-private:
-    const std::stop_token* token_ = nullptr; // invariant: null, or alive until the lock is granted or given up
-};
 
 /// How a lock differs from what its domain or set does anyway.
 ///

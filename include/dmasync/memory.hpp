@@ -1,80 +1,53 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file memory.hpp  Shareable memory: where it comes from, what tells one piece from another, and its mapping.
+/// \file memory.hpp  Shareable memory: its kinds, what tells one piece from another, and how a descriptor is recognised.
 
+#include <dmasync/dma_buf.hpp>
 #include <dmasync/error.hpp>
+#include <dmasync/mapping.hpp>
 #include <dmasync/unique_fd.hpp>
 
+#include <array>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <span>
+#include <cstdio>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include <fcntl.h>
-#include <sys/mman.h>
+#include <linux/sync_file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace dmasync {
 
-/// Owns a mapping of memory into this process, or stands for memory that somebody else owns. Move-only.
-///
-/// Threads: one at a time, like a std::unique_ptr.
-class mapping {
-public:
-    mapping() noexcept = default;
-
-    /// Memory of somebody else, which outlives this object.
-    [[nodiscard]] static mapping borrow(std::span<std::byte> memory) noexcept { return {memory, true, false}; }
-
-    /// Maps `size` bytes of `fd`, for writing where that is allowed, else for reading.
-    /// Errors: what mmap(2) says.
-    [[nodiscard]] static mapping map(int fd, std::size_t size, std::error_code& ec) noexcept {
-        for (const bool writable : {true, false}) {
-            void* p = ::mmap(nullptr, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
-            if (p != MAP_FAILED) {
-                ec.clear();
-                return {{static_cast<std::byte*>(p), size}, writable, true};
-            }
-            ec = detail::last_system_error();
-            if (ec != std::errc::permission_denied && ec != std::errc::operation_not_permitted) { break; }
-        }
-        return {};
-    }
-
-    mapping(mapping&& other) noexcept
-        : bytes_{std::exchange(other.bytes_, {})},
-          writable_{other.writable_},
-          owned_{std::exchange(other.owned_, false)} {}
-    mapping& operator=(mapping&& other) noexcept {
-        std::swap(bytes_, other.bytes_);
-        std::swap(writable_, other.writable_);
-        std::swap(owned_, other.owned_);
-        return *this;
-    }
-    ~mapping() {
-        if (owned_) { ::munmap(bytes_.data(), bytes_.size()); }
-    }
-
-    [[nodiscard]] std::span<std::byte> bytes() const noexcept { return bytes_; }
-    [[nodiscard]] bool writable() const noexcept { return writable_; }
-
-private:
-    mapping(std::span<std::byte> bytes, bool writable, bool owned) noexcept
-        : bytes_{bytes}, writable_{writable}, owned_{owned} {}
-
-    std::span<std::byte> bytes_;
-    bool writable_ = false;
-    bool owned_ = false; // invariant: then bytes_ is a mapping that nobody else unmaps
+/// What the memory of a buffer is.
+enum class memory_kind : std::uint8_t {
+    plain,    ///< the caller's, without a descriptor
+    memfd,    ///< a file of memory: of memfd_create(2) or of a tmpfs. The CPU's only
+    udmabuf,  ///< a dma-buf made of pages of a memfd
+    dma_heap, ///< a dma-buf of a heap of the kernel's
+    dma_buf,  ///< a dma-buf of some other exporter
 };
+
+[[nodiscard]] constexpr std::string_view to_string(memory_kind k) noexcept {
+    switch (k) {
+    case memory_kind::plain: return "plain";
+    case memory_kind::memfd: return "memfd";
+    case memory_kind::udmabuf: return "udmabuf";
+    case memory_kind::dma_heap: return "dma_heap";
+    case memory_kind::dma_buf: return "dma_buf";
+    }
+    return "invalid";
+}
 
 namespace detail {
 
 /// What tells one piece of memory from another, however many descriptors it has.
+/// Two exports of one V4L2 buffer, or two udmabufs of one memfd, count as two: they share memory, but not fences.
 struct memory_identity {
     std::uint64_t device = 0;
     std::uint64_t inode = 0;
@@ -91,46 +64,85 @@ struct memory_identity {
 /// A piece of memory that can be shared, ready to become a buffer.
 struct memory_object {
     unique_fd fd; // empty for memory without a descriptor
-    mapping cpu;
+    mapping cpu;  // empty for a dma-buf whose exporter has none
     memory_identity identity;
     std::size_t size = 0;
+    memory_kind kind = memory_kind::plain;
+
+    [[nodiscard]] bool is_dma_buf() const noexcept { return kind >= memory_kind::udmabuf; }
 };
 
-/// Takes over a descriptor of shared memory: a memfd, or a file of tmpfs (POSIX shared memory).
-/// Errors: `not_a_buffer` for anything else, or when it has no bytes; what fstat(2) or mmap(2) say.
-[[nodiscard]] inline memory_object open_memory(unique_fd fd, std::error_code& ec) noexcept {
+/// Whether a descriptor is a file of memory. Only such can be sealed: that tells them from files that can be mapped.
+[[nodiscard]] inline bool is_memory_file(int fd, const struct stat& info) noexcept {
+    return S_ISREG(info.st_mode) && ::fcntl(fd, F_GET_SEALS) >= 0;
+}
+
+[[nodiscard]] inline memory_kind kind_of_dma_buf(int fd) {
+    const std::string exporter = dma_buf::exporter(fd);
+    if (exporter == "udmabuf") { return memory_kind::udmabuf; }
+    return exporter == "system" ? memory_kind::dma_heap : memory_kind::dma_buf; // other heaps are named by the platform
+}
+
+[[nodiscard]] inline std::string describe_by_link(int fd) {
+    std::array<char, 64> path{};
+    std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
+    std::array<char, 128> target{};
+    const ssize_t length = ::readlink(path.data(), target.data(), target.size());
+    return length > 0 ? std::string{target.data(), static_cast<std::size_t>(length)} : "of an unknown kind";
+}
+
+} // namespace detail
+
+/// Says what a descriptor is, in a few words for messages: "a socket", "a sync_file: a fence, not a buffer", ...
+/// Threads: any.
+[[nodiscard]] inline std::string describe_descriptor(int fd) {
+    struct stat info {};
+    if (::fstat(fd, &info) != 0) { return "not open"; }
+    sync_file_info fence{};
+    if (dma_buf::is_dma_buf(fd)) { return "a dma-buf"; }
+    if (!detail::read_sync_file_info(fd, fence)) { return "a sync_file: a fence, not a buffer"; }
+    switch (info.st_mode & S_IFMT) {
+    case S_IFSOCK: return "a socket";
+    case S_IFIFO: return "a pipe";
+    case S_IFDIR: return "a directory";
+    case S_IFBLK: return "a block device";
+    case S_IFCHR: return "a device node (" + detail::describe_by_link(fd) + ")";
+    case S_IFREG: break;
+    default: return "a kernel object (" + detail::describe_by_link(fd) + ")"; // anon_inode:[eventfd], say
+    }
+    if (!detail::is_memory_file(fd, info)) { return "a regular file"; }
+    return info.st_size > 0 ? "a memory file" : "a memory file without bytes";
+}
+
+namespace detail {
+
+/// Takes over a descriptor of shared memory: a dma-buf, a memfd, or a file of tmpfs (POSIX shared memory).
+/// A dma-buf whose exporter cannot map it comes without a mapping.
+/// Errors: `not_a_buffer` for anything else, or when it has no bytes; then `*refused`, if any, says what it is. Else what
+/// fstat(2), lseek(2) or mmap(2) say. The descriptor is closed then.
+[[nodiscard]] inline memory_object open_memory(unique_fd fd, std::error_code& ec, std::string* refused = nullptr) {
+    ec.clear();
+    memory_object m;
     struct stat info {};
     if (::fstat(fd.get(), &info) != 0) {
         ec = last_system_error();
-        return {};
-    }
-    // Only memory-backed files can be sealed: that tells them from files that merely can be mapped.
-    if (!S_ISREG(info.st_mode) || ::fcntl(fd.get(), F_GET_SEALS) < 0 || info.st_size <= 0) {
+    } else if (dma_buf::is_dma_buf(fd.get())) {
+        m.kind = kind_of_dma_buf(fd.get());
+        m.size = dma_buf::size(fd.get(), ec);
+        if (!ec) { m.cpu = dma_buf::map(fd.get(), m.size, ec); }
+        if (ec == errc::no_cpu_access) { ec.clear(); }
+    } else if (is_memory_file(fd.get(), info) && info.st_size > 0) {
+        m.kind = memory_kind::memfd;
+        m.size = static_cast<std::size_t>(info.st_size);
+        m.cpu = mapping::map(fd.get(), m.size, ec);
+    } else {
         ec = errc::not_a_buffer;
-        return {};
+        if (refused != nullptr) { *refused = describe_descriptor(fd.get()); }
     }
-    memory_object m;
-    m.size = static_cast<std::size_t>(info.st_size);
+    if (ec) { return {}; }
     m.identity = {info.st_dev, info.st_ino};
-    m.cpu = mapping::map(fd.get(), m.size, ec);
     m.fd = std::move(fd);
     return m;
-}
-
-/// Allocates `size` bytes of zeroed memory that can be shared by its descriptor and cannot be resized by anybody.
-/// Errors: `not_a_buffer` for no bytes; what memfd_create(2), ftruncate(2) or mmap(2) say.
-[[nodiscard]] inline memory_object allocate_memory(std::size_t size, std::string_view label, std::error_code& ec) {
-    if (size > static_cast<std::size_t>(std::numeric_limits<off_t>::max())) {
-        ec = std::make_error_code(std::errc::not_enough_memory);
-        return {};
-    }
-    unique_fd fd{::memfd_create(std::string{label}.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING)};
-    if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(size)) != 0 ||
-        ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
-        ec = last_system_error();
-        return {};
-    }
-    return open_memory(std::move(fd), ec);
 }
 
 } // namespace detail

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file stop_ref.hpp  A stop token on loan.
+
+#include <stop_token>
+
+namespace dmasync {
+
+/// Refers to a stop token of the caller's for the length of a call. Trivial, so that options can be written inside a
+/// `co_await` expression.
+class stop_ref {
+public:
+    constexpr stop_ref() noexcept = default;
+    constexpr stop_ref(const std::stop_token& t) noexcept : token_{&t} {} // NOLINT(google-explicit-constructor)
+
+    [[nodiscard]] const std::stop_token* get() const noexcept { return token_; }
+
+private:
+    const std::stop_token* token_ = nullptr; // invariant: null, or alive until the wait is over
+};
+
+} // namespace dmasync
