@@ -43,6 +43,10 @@ TEST_CASE("an error compares equal to the standard condition that means the same
     CHECK(make_error_code(errc::closed) == std::errc::bad_file_descriptor);
     CHECK(make_error_code(errc::not_a_buffer) == std::errc::not_supported);
     CHECK(make_error_code(errc::no_cpu_access) == std::errc::not_supported);
+    CHECK(make_error_code(errc::not_a_fence) == std::errc::invalid_argument);
+    CHECK(make_error_code(errc::not_a_dma_buf) == std::errc::invalid_argument);
+    CHECK(make_error_code(errc::fence_failed) == std::errc::io_error);
+    CHECK(make_error_code(errc::fence_timed_out) == std::errc::timed_out);
     CHECK(make_error_code(errc::out_of_memory) == std::errc::not_enough_memory);
 }
 

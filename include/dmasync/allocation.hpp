@@ -56,7 +56,7 @@ static_assert(std::is_trivially_destructible_v<allocate_options>);
     if (error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system) {
         return "raise the limit of open files: ulimit -n, fs.file-max";
     }
-    if (kind != memory_kind::udmabuf && !heap) { return {}; }
+    if ((kind != memory_kind::udmabuf && !heap) || error.category() != std::system_category()) { return {}; }
     switch (error.value()) {
     case EACCES:
     case EPERM:
