@@ -122,7 +122,7 @@ BENCHMARK(mutex_and_uring_timeout);
 
 struct studio {
     explicit studio(std::chrono::nanoseconds lease = default_lease) : media{*made.loop, {.lease = lease}} {
-        for (buffer& b : buffers) { b = media.allocate(4096); }
+        for (buffer& b : buffers) { b = media.allocate(4096, {}, {.from = memory_kind::memfd}); }
     }
 
     made_event_loop made = make_event_loop();

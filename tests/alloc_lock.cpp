@@ -83,7 +83,7 @@ task<int> lock_and_unlock(std::array<buffer, 4>& b, lock_set& set, int times) {
 template <class Measure>
 task<long> measured(domain& media, Measure measure) {
     std::array<buffer, 4> b;
-    for (buffer& each : b) { each = media.allocate(64); }
+    for (buffer& each : b) { each = media.allocate(64, {}, {.from = memory_kind::memfd}); }
     lock_set set{media, "frame"};
     for (const buffer& each : b) { set.add(each, access::write); }
     int refused = co_await lock_and_unlock(b, set, 1); // the first lock of all sets the lease timer
