@@ -111,6 +111,7 @@ public:
     [[nodiscard]] fence_info info(std::error_code& ec) const;
 
     /// A fence that ends when both have ended. One of them empty: a duplicate of the other, with its name.
+    /// The kernel leaves out points that have ended, and their errors with them: ask before merging.
     /// `name` is for the kernel's debug files and cut to 31 bytes.
     /// Errors: what SYNC_IOC_MERGE says.
     [[nodiscard]] static fence merge(const fence& a, const fence& b, std::string_view name,
