@@ -3,6 +3,7 @@
 /// \file task.hpp  A small coroutine type. Optional: every awaitable of the library works in any other as well.
 
 #include <dmasync/detail/back_off.hpp>
+#include <dmasync/detail/detached.hpp>
 #include <dmasync/event_loop.hpp>
 
 #include <atomic>
@@ -124,17 +125,6 @@ public:
 
 private:
     std::exception_ptr failure_;
-};
-
-/// A coroutine that nobody awaits: what starts a task from outside of all coroutines.
-struct detached {
-    struct promise_type {
-        [[nodiscard]] detached get_return_object() const noexcept { return {}; }
-        [[nodiscard]] std::suspend_never initial_suspend() const noexcept { return {}; }
-        [[nodiscard]] std::suspend_never final_suspend() const noexcept { return {}; }
-        void return_void() const noexcept {}
-        [[noreturn]] void unhandled_exception() const noexcept { std::abort(); }
-    };
 };
 
 } // namespace detail

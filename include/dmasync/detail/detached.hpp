@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file detached.hpp  A coroutine that nobody awaits.
+
+#include <coroutine>
+#include <cstdlib>
+
+namespace dmasync::detail {
+
+/// A coroutine that nobody awaits: what starts a task from outside of all coroutines.
+struct detached {
+    struct promise_type {
+        [[nodiscard]] detached get_return_object() const noexcept { return {}; }
+        [[nodiscard]] std::suspend_never initial_suspend() const noexcept { return {}; }
+        [[nodiscard]] std::suspend_never final_suspend() const noexcept { return {}; }
+        void return_void() const noexcept {}
+        [[noreturn]] void unhandled_exception() const noexcept { std::abort(); }
+    };
+};
+
+} // namespace dmasync::detail
