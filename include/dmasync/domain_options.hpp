@@ -16,6 +16,9 @@ struct domain_options {
     std::chrono::nanoseconds lease = default_lease; ///< of every lock that does not say otherwise; `no_lease` for none
     dmasync::name name{};                           ///< for reports
     lease_report_sink report = print_lease_report;  ///< told of every hold that outlasts its lease; may be empty
+    /// For how long, beyond its lease, a device may go on with what it was lent (`guard::release_on`) before its buffers
+    /// are given away all the same; `no_lease` for ever.
+    std::chrono::nanoseconds overdue_limit = std::chrono::seconds{60};
     std::size_t reserve = 64; ///< acquisitions of up to 4 buffers alive at once without allocating
 };
 
@@ -26,6 +29,10 @@ struct domain_counters {
     std::uint64_t timed_out = 0;
     std::uint64_t cancelled = 0;
     std::uint64_t leases_expired = 0;
+    std::uint64_t fences_waited = 0; ///< fences that were pending when a lock had to wait for them
+    std::uint64_t devices_overdue =
+        0;                            ///< leases that ended while a device was at work; its buffers were not given away
+    std::uint64_t devices_failed = 0; ///< fences, or other completions, that ended a hold with an error
 };
 
 } // namespace dmasync

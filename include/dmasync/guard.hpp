@@ -3,7 +3,10 @@
 /// \file guard.hpp  What a lock gives: the right to use its buffers, until it is given back or its lease runs out.
 
 #include <dmasync/buffer.hpp>
+#include <dmasync/detail/detached.hpp>
 #include <dmasync/detail/domain_state.hpp>
+#include <dmasync/fence.hpp>
+#include <dmasync/unique_fd.hpp>
 
 #include <array>
 #include <chrono>
@@ -42,7 +45,7 @@ public:
 
     /// Why a guard is empty: the failure of the lock that made it, else `errc::not_locked`. No error while it holds.
     [[nodiscard]] std::error_code error() const noexcept {
-        return claim_ == nullptr ? make_error_code(error_) : std::error_code{};
+        return claim_ == nullptr ? error_.code() : std::error_code{};
     }
 
     /// Whether the lease has run out and the buffers have been given away.
@@ -52,14 +55,16 @@ public:
     }
 
     /// Gives the buffers back and empties the guard. Never blocks, never throws; resumes nobody in place.
-    /// Returns: nothing; `errc::lease_expired` when they had been given away before, `errc::not_locked` when empty.
+    /// Returns: nothing; `errc::lease_expired` when they had been given away before, `errc::not_locked` when empty; with
+    /// `cpu_access::always` what the kernel says at the end of a bracket (the buffers are given back all the same).
     std::error_code unlock() noexcept {
         error_ = errc::not_locked;
-        return detail::code_of(give_back());
+        return give_back().code();
     }
 
     /// Gives one buffer back before the others.
-    /// Errors: `errc::not_in_set`, also when it was released before; `errc::lease_expired`, `errc::not_locked`.
+    /// Errors: `errc::not_in_set`, also when it was released before; `errc::lease_expired`, `errc::not_locked`;
+    /// `errc::invalid_access` while a device is at work.
     void release(const buffer& b) { deliver(change(&detail::domain_state::release, b), nullptr); }
     void release(const buffer& b, std::error_code& ec) noexcept {
         deliver(change(&detail::domain_state::release, b), &ec);
@@ -72,6 +77,58 @@ public:
     void downgrade(const buffer& b, std::error_code& ec) noexcept {
         deliver(change(&detail::domain_state::downgrade, b), &ec);
     }
+
+    /// Makes one buffer of the set a hold of its own, with the same end: the parts are unlocked one by one, or given to
+    /// different devices.
+    /// Returns: its guard; an empty one on failure.
+    /// Errors:  as `release`; `errc::out_of_memory`.
+    [[nodiscard]] guard split(const buffer& b) { return split(b, nullptr); }
+    [[nodiscard]] guard split(const buffer& b, std::error_code& ec) noexcept { return split(b, &ec); }
+
+    /// Says that a device is at work on the buffers, for as long as this guard holds them. When the lease ends they are
+    /// not given away but reported overdue, until `unlock` or `domain_options::overdue_limit`. There are no bytes
+    /// meanwhile. For drivers that say in their own way when they have finished (V4L2: DQBUF).
+    /// Errors: `errc::lease_expired`, `errc::not_locked`.
+    /// Source: S17.
+    void hand_to_device() { deliver(lend(), nullptr); }
+    void hand_to_device(std::error_code& ec) noexcept { deliver(lend(), &ec); }
+
+    /// Gives the hold to a device, and empties the guard: the buffers are unlocked when `done` has ended, on the domain's
+    /// loop. Until then as `hand_to_device`. A fence that ends with an error, or cannot be waited for, unlocks as well; it
+    /// is reported (`lease_event::device_failed`) and counted. An empty fence has ended.
+    /// Errors: as `hand_to_device`; nothing is unlocked then.
+    /// Source: S12, S17.
+    void release_on(fence done) { deliver(lend_until(done.release()), nullptr); }
+    void release_on(fence done, std::error_code& ec) noexcept { deliver(lend_until(done.release()), &ec); }
+
+    /// The same for one buffer of the set; the guard keeps the others.
+    /// Errors: as `split`.
+    void release_on(const buffer& b, fence done) { release_on(b, std::move(done), nullptr); }
+    void release_on(const buffer& b, fence done, std::error_code& ec) noexcept { release_on(b, std::move(done), &ec); }
+
+    /// The same with a descriptor that becomes readable when the device has finished, of a driver without fences.
+    void release_on(unique_fd readable) { deliver(lend_until(std::move(readable)), nullptr); }
+    void release_on(unique_fd readable, std::error_code& ec) noexcept { deliver(lend_until(std::move(readable)), &ec); }
+
+    /// The same with anything else that can be moved and awaited, a `task<>` that waits for DQBUF, say. It is awaited at
+    /// once; the buffers are unlocked where it resumes. An exception that leaves it counts as an error of the device.
+    template <class Awaitable>
+        requires(!std::is_lvalue_reference_v<Awaitable>)
+    void release_on(Awaitable&& done) {
+        if (const errc e = lend(); e != errc{}) {
+            deliver(e, nullptr);
+            return;
+        }
+        unlock_after<Awaitable>(std::move(*this), std::move(done));
+    }
+
+    /// Puts a fence on a dma-buf that is held, so that drivers and programs that know nothing of this library wait for
+    /// it: as that of a writer when the buffer was locked for writing, else of a reader.
+    /// Errors: `errc::not_a_dma_buf`, `errc::not_in_set`, `errc::lease_expired`, `errc::not_locked`; what the kernel says
+    /// (ENOTTY before Linux 6.0).
+    /// Source: S12; DMA_BUF_IOCTL_IMPORT_SYNC_FILE.
+    void publish(const buffer& b, const fence& f) { publish(b, f, nullptr); }
+    void publish(const buffer& b, const fence& f, std::error_code& ec) noexcept { publish(b, f, &ec); }
 
     /// Makes the lease end `lease` from now. While somebody waits for one of the buffers it is capped, so that he waits
     /// for no longer than one original lease; it never gets shorter.
@@ -99,7 +156,7 @@ public:
     }
 
     /// The bytes of a buffer that was locked for CPU access.
-    /// Errors: `errc::invalid_access` for a DMA access; `errc::no_cpu_access` when the memory cannot be mapped;
+    /// Errors: `errc::invalid_access` for a DMA access, and while a device is at work; `errc::no_cpu_access` when the memory cannot be mapped;
     /// `errc::not_in_set`, `errc::lease_expired`, `errc::not_locked`. The span is empty then.
     [[nodiscard]] std::span<const std::byte> bytes(const buffer& b) const { return bytes(entry_of(b), false, nullptr); }
     [[nodiscard]] std::span<const std::byte> bytes(const buffer& b, std::error_code& ec) const noexcept {
@@ -125,19 +182,69 @@ private:
     friend class lock_operation;
 
     explicit guard(detail::claim& held) noexcept : claim_{&held} {}
-    explicit guard(errc why) noexcept : error_{why} {}
+    explicit guard(detail::failure why) noexcept : error_{why} {}
 
-    errc give_back() noexcept {
+    detail::failure give_back() noexcept {
         if (claim_ == nullptr) { return errc::not_locked; }
         detail::claim& c = *std::exchange(claim_, nullptr);
         return c.home->unlock(c);
     }
 
-    static void deliver(errc e, std::error_code* ec) { detail::deliver(e, ec, "dmasync: guard"); }
+    static void deliver(detail::failure f, std::error_code* ec) { detail::deliver(f.code(), ec, "dmasync: guard"); }
 
-    [[nodiscard]] errc change(errc (detail::domain_state::*step)(detail::claim&, const detail::buffer_state*),
-                              const buffer& b) noexcept {
-        return claim_ == nullptr ? errc::not_locked : (claim_->home->*step)(*claim_, b.state_);
+    [[nodiscard]] detail::failure change(detail::failure (detail::domain_state::*step)(detail::claim&,
+                                                                                       const detail::buffer_state*),
+                                         const buffer& b) noexcept {
+        if (claim_ == nullptr) { return errc::not_locked; }
+        return (claim_->home->*step)(*claim_, b.state_);
+    }
+
+    [[nodiscard]] guard split(const buffer& b, std::error_code* ec) {
+        detail::failure why = errc::not_locked;
+        detail::claim* part = claim_ == nullptr ? nullptr : claim_->home->split(*claim_, b.state_, why);
+        if (part != nullptr) {
+            if (ec != nullptr) { ec->clear(); }
+            return guard{*part};
+        }
+        deliver(why, ec);
+        return guard{why};
+    }
+
+    [[nodiscard]] errc lend() noexcept { return claim_ == nullptr ? errc::not_locked : claim_->home->lend(*claim_); }
+
+    [[nodiscard]] errc lend_until(unique_fd done) noexcept {
+        const errc e = claim_ == nullptr ? errc::not_locked : claim_->home->lend_until(*claim_, std::move(done));
+        if (e == errc{}) {
+            claim_ = nullptr;
+            error_ = errc::not_locked;
+        }
+        return e;
+    }
+
+    void release_on(const buffer& b, fence done, std::error_code* ec) {
+        guard part = split(b, ec);
+        if (part) { deliver(part.lend_until(done.release()), ec); }
+    }
+
+    template <class Awaitable>
+    static detail::detached unlock_after(guard held, Awaitable done) {
+        std::error_code failure;
+#if defined(__cpp_exceptions)
+        try {
+#endif
+            static_cast<void>(co_await std::move(done));
+#if defined(__cpp_exceptions)
+        } catch (const std::system_error& e) { failure = e.code(); } catch (...) {
+            failure = errc::fence_failed;
+        }
+#endif
+        detail::claim& c = *std::exchange(held.claim_, nullptr);
+        c.home->end_loan(c, failure);
+    }
+
+    void publish(const buffer& b, const fence& f, std::error_code* ec) {
+        deliver(claim_ == nullptr ? detail::failure{errc::not_locked} : claim_->home->publish(*claim_, b.state_, f),
+                ec);
     }
 
     event_loop::time_point renew(std::chrono::nanoseconds lease, std::error_code* ec) {
@@ -164,7 +271,9 @@ private:
 
     [[nodiscard]] errc refuse_bytes(const detail::entry* e, bool writing) const noexcept {
         if (claim_ == nullptr) { return errc::not_locked; }
-        if (expired()) { return errc::lease_expired; }
+        const detail::phase p = claim_->state.load(std::memory_order_acquire); // with expire
+        if (p == detail::phase::expired) { return errc::lease_expired; }
+        if (p == detail::phase::lent) { return errc::invalid_access; }
         if (e == nullptr || e->buffer == nullptr) { return errc::not_in_set; }
         if (is_dma(e->mode) || (writing && !is_write(e->mode))) { return errc::invalid_access; }
         const mapping& cpu = detail::domain_state::state_of(*e).memory.cpu;
@@ -172,7 +281,7 @@ private:
     }
 
     detail::claim* claim_ = nullptr; // owned: a held or expired claim
-    errc error_ = errc::not_locked;
+    detail::failure error_ = errc::not_locked;
 };
 
 /// A guard whose accesses are known to the compiler, in the order in which `lock` was given them: `bytes<0>()` is const

@@ -4,12 +4,15 @@
 
 #include <dmasync/access.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace dmasync {
@@ -20,13 +23,22 @@ inline constexpr std::chrono::nanoseconds default_lease = std::chrono::seconds{5
 /// Said in place of a lease: the hold lasts until it is unlocked, however long others wait.
 inline constexpr std::chrono::nanoseconds no_lease = std::chrono::nanoseconds::max();
 
-/// What is known of a hold whose lease has run out. Valid during the call of the sink it is given to.
+/// What a report is about.
+enum class lease_event : std::uint8_t {
+    expired,        ///< a hold has outlasted its lease; its buffers have been given away
+    device_overdue, ///< so has a device; its buffers are not given away before it has finished, or the overdue limit
+    device_failed,  ///< a device has finished with an error; its buffers have been released
+};
+
+/// What is known of a hold that did not end as it should. Valid during the call of the sink it is given to.
 struct lease_report {
     struct held_buffer {
         std::string_view name;
         access mode;
     };
 
+    lease_event event = lease_event::expired;
+    std::error_code error;            ///< the device's, when it has failed
     std::string_view domain;          ///< name of the domain; may be empty
     std::string_view set;             ///< name of the lock or set; may be empty
     void* user = nullptr;             ///< of the lock or set
@@ -44,14 +56,17 @@ struct lease_report {
     const auto milliseconds = [](std::chrono::nanoseconds t) {
         return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(t).count()) + " ms";
     };
-    std::string line = quoted("lease expired: set", r.set) + " in " + quoted("domain", r.domain) + " held";
+    constexpr std::array<std::string_view, 3> events{"lease expired", "device overdue", "device failed"};
+    std::string line{events.at(static_cast<std::size_t>(r.event))};
+    line += quoted(": set", r.set) + " in " + quoted("domain", r.domain) + " held";
     for (const lease_report::held_buffer& b : r.buffers) {
         line += (&b == &r.buffers.front() ? " " : ", ") + quoted("buffer", b.name) + " (";
         line += to_string(b.mode);
         line += ')';
     }
-    return line + " for " + milliseconds(r.age) + " of " + milliseconds(r.lease) + "; " + std::to_string(r.waiters) +
-           (r.waiters == 1 ? " waiter" : " waiters");
+    line += " for " + milliseconds(r.age) + " of " + milliseconds(r.lease) + "; " + std::to_string(r.waiters) +
+            (r.waiters == 1 ? " waiter" : " waiters");
+    return r.error ? line + "; " + r.error.message() : line;
 }
 
 /// Where reports go. Called on the thread that found the lease expired, usually the domain's loop, with no lock held;

@@ -72,7 +72,7 @@ protected:
     /// Destroying a waiting coroutine is a way to give up. Where it would have resumed, or while its loop rests.
     ~lock_operation() {
         on_stop_.reset(); // first: a callback on another thread uses the claim
-        if (claim_ != nullptr) { home_->abandon(*claim_); }
+        give_back();
     }
 
     /// Returns: whether there is nothing to wait for, be it that the set is granted or that it never will be.
@@ -83,35 +83,49 @@ protected:
             home_->count_cancelled();
             why_ = errc::cancelled;
         } else {
-            claim_ = sweep ? home_->try_acquire_swept(set_, options_, registration_, why_)
-                           : home_->try_acquire(set_, options_, registration_, why_);
+            errc refusal{};
+            claim_ = sweep ? home_->try_acquire_swept(set_, options_, registration_, refusal)
+                           : home_->try_acquire(set_, options_, registration_, refusal);
+            why_ = refusal;
+            if (claim_ != nullptr && claim_->has_dma_buf) [[unlikely]] { why_ = home_->enter(*claim_); }
         }
         return why_ != errc::would_block;
     }
 
     /// Returns: whether the coroutine has to wait to be resumed. It may have been by then: nothing of `this` is touched
     /// after the claim has been published.
-    [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept { return prepare() && publish(waiter, false); }
+    [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept {
+        if (claim_ != nullptr) { return publish_granted(waiter); }
+        return prepare() && publish(waiter, false);
+    }
 
     /// Waits on this thread, until the set is granted or never will be.
     void block() noexcept {
         if (try_now(true)) { return; }
         if (home_->is_loop_thread()) {
+            give_back();
             why_ = errc::would_deadlock;
-        } else if (prepare() && publish(nullptr, true)) {
-            home_->block(*claim_);
+            return;
         }
+        if (claim_ == nullptr && prepare() && publish(nullptr, true)) { home_->block(*claim_); }
+        if (is_granted()) { home_->block_on_fences(*claim_, options_.stop.get()); }
+    }
+
+    /// For those who do not wait: what is granted but not ready is given back.
+    void try_only() noexcept {
+        static_cast<void>(try_now(true));
+        if (is_granted()) { give_back(); }
     }
 
     /// The outcome. To be called once.
     [[nodiscard]] guard take() {
         on_stop_.reset();
         if (claim_ != nullptr) { why_ = outcome(*claim_); }
-        if (why_ == errc{}) [[likely]] {
+        if (!why_) [[likely]] {
             if (ec_ != nullptr) { ec_->clear(); }
             return guard{*std::exchange(claim_, nullptr)};
         }
-        detail::deliver(why_, ec_, "dmasync: lock");
+        detail::deliver(why_.code(), ec_, "dmasync: lock");
         return guard{why_};
     }
 
@@ -137,18 +151,39 @@ private:
         detail::claim& c = *claim_;
         c.waiter = waiter;
         c.blocking = blocking;
-        // Before the claim waits: afterwards this object may be gone while the callback is still being put in place.
-        if (const std::stop_token* stop = options_.stop.get(); stop != nullptr && stop->stop_possible()) {
-            on_stop_.emplace(*stop, canceller{&c});
-        }
+        heed_stop();
         return c.home->wait(c, set_, options_, registration_);
     }
 
-    [[nodiscard]] static errc outcome(const detail::claim& c) noexcept {
+    /// The set is granted; only a device is still at work on it.
+    [[nodiscard]] bool publish_granted(std::coroutine_handle<> waiter) noexcept {
+        detail::claim& c = *claim_;
+        c.waiter = waiter;
+        heed_stop();
+        return c.home->wait_for_fences(c);
+    }
+
+    /// Before the claim waits: afterwards this object may be gone while the callback is still being put in place.
+    void heed_stop() noexcept {
+        if (const std::stop_token* stop = options_.stop.get(); stop != nullptr && stop->stop_possible()) {
+            on_stop_.emplace(*stop, canceller{claim_});
+        }
+    }
+
+    /// Whether there is a claim that is granted and has not been handed over.
+    [[nodiscard]] bool is_granted() const noexcept {
+        return claim_ != nullptr && claim_->state.load(std::memory_order_relaxed) == detail::phase::entering;
+    }
+
+    void give_back() noexcept {
+        if (claim_ != nullptr) { home_->abandon(*std::exchange(claim_, nullptr)); }
+    }
+
+    [[nodiscard]] static detail::failure outcome(const detail::claim& c) noexcept {
         switch (c.state.load(std::memory_order_acquire)) { // with expire
-        case detail::phase::held: return errc{};
+        case detail::phase::held: return {};
         case detail::phase::expired: return errc::lease_expired; // it was not resumed in time
-        default: return c.failure;
+        default: return c.why;
         }
     }
 
@@ -158,7 +193,7 @@ private:
     detail::claim** registration_;
     std::error_code* ec_;
     detail::claim* claim_ = nullptr; // owned, from the first attempt until the guard takes it
-    errc why_{};
+    detail::failure why_;
     std::optional<std::stop_callback<canceller>> on_stop_;
 };
 
@@ -251,7 +286,7 @@ public:
         return guard_type{this->take()};
     }
     [[nodiscard]] guard_type try_and_take() {
-        static_cast<void>(this->try_now(true));
+        this->try_only();
         return guard_type{this->take_tried()};
     }
 };

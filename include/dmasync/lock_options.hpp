@@ -7,10 +7,23 @@
 #include <dmasync/stop_ref.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <type_traits>
 
 namespace dmasync {
+
+/// Whether a lock of dma-bufs waits until the devices that work on them have finished.
+enum class fences : std::uint8_t {
+    wait,   ///< a reader for those that write, a writer for all (S12, S18)
+    ignore, ///< whoever locks looks after them
+};
+
+/// How often the kernel is told that the CPU begins and ends to use a dma-buf.
+enum class cpu_access : std::uint8_t {
+    tracked, ///< when the use changes between CPU and devices, as the accesses of this domain's locks tell (S8)
+    always,  ///< at every grant and release: for buffers that devices use without locking them here
+};
 
 /// How a lock differs from what its domain or set does anyway.
 ///
@@ -18,10 +31,15 @@ namespace dmasync {
 struct lock_options {
     std::optional<std::chrono::nanoseconds> lease{};                 ///< from the grant on; `no_lease` for none
     event_loop::time_point deadline = event_loop::time_point::max(); ///< for the grant, on the domain's loop's clock
-    stop_ref stop{};                                                 ///< gives up when stop is requested
-    event_loop* on = nullptr;                                        ///< where to resume; null: on the domain's loop
-    dmasync::name name{};                                            ///< for reports
-    void* user = nullptr;                                            ///< handed through to reports (S1)
+    /// How long to wait, after the grant, for the fences of devices; without it, for as long as the lease. The deadline
+    /// counts as well. The lease starts when they have ended.
+    std::optional<std::chrono::nanoseconds> fence_timeout{};
+    dmasync::fences fences = dmasync::fences::wait;
+    dmasync::cpu_access cpu_access = dmasync::cpu_access::tracked;
+    stop_ref stop{};          ///< gives up when stop is requested
+    event_loop* on = nullptr; ///< where to resume; null: on the domain's loop
+    dmasync::name name{};     ///< for reports
+    void* user = nullptr;     ///< handed through to reports (S1)
 };
 static_assert(std::is_trivially_destructible_v<lock_options>);
 

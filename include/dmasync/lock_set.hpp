@@ -28,7 +28,10 @@ class lock_set {
 public:
     /// `defaults` hold for every lock that does not say otherwise; its stop token and deadline are not kept.
     explicit lock_set(domain& d, dmasync::name name = {}, const lock_options& defaults = {}) noexcept
-        : state_{d.state_}, defaults_{.lease = defaults.lease, .on = defaults.on, .name = name, .user = defaults.user} {
+        : state_{d.state_}, defaults_{defaults} {
+        defaults_.name = name;
+        defaults_.stop = {};
+        defaults_.deadline = event_loop::time_point::max();
         state_->register_set();
     }
     lock_set(const lock_set&) = delete;
@@ -77,7 +80,7 @@ public:
             return take();
         }
         [[nodiscard]] guard try_and_take() {
-            static_cast<void>(try_now(true));
+            try_only();
             return take_tried();
         }
     };
@@ -104,6 +107,9 @@ public:
 private:
     [[nodiscard]] lock_options with_defaults(lock_options o) const noexcept {
         if (!o.lease) { o.lease = defaults_.lease; }
+        if (!o.fence_timeout) { o.fence_timeout = defaults_.fence_timeout; }
+        if (o.fences == fences::wait) { o.fences = defaults_.fences; }
+        if (o.cpu_access == cpu_access::tracked) { o.cpu_access = defaults_.cpu_access; }
         if (o.on == nullptr) { o.on = defaults_.on; }
         if (o.name.empty()) { o.name = defaults_.name; }
         if (o.user == nullptr) { o.user = defaults_.user; }

@@ -44,21 +44,23 @@ using waiting_queue = intrusive_list<entry, waiting_tag>;
 
 /// The policy's part of a buffer.
 struct buffer_node {
-    // `state` says all that an uncontended lock must know, in one word: 0 is free, unwanted and open.
+    // `state` says all that an uncontended lock must know, in one word: without the last two, 0 is free for anybody.
     static constexpr std::uint32_t reader = 1; // times the number of readers that hold it
-    static constexpr std::uint32_t readers = (1U << 27U) - 1U;
-    static constexpr std::uint32_t writer = 1U << 27U;         // a writer holds it
-    static constexpr std::uint32_t waiting_reader = 1U << 28U; // mirrors !waiting_readers.empty()
-    static constexpr std::uint32_t waiting_writer = 1U << 29U; // mirrors !waiting_writers.empty()
-    static constexpr std::uint32_t closed = 1U << 30U;         // nobody is granted it any more
-    static constexpr std::uint32_t orphan = 1U << 31U;         // no handle is left: dies when it is idle
+    static constexpr std::uint32_t readers = (1U << 26U) - 1U;
+    static constexpr std::uint32_t writer = 1U << 26U;         // a writer holds it
+    static constexpr std::uint32_t waiting_reader = 1U << 27U; // mirrors !waiting_readers.empty()
+    static constexpr std::uint32_t waiting_writer = 1U << 28U; // mirrors !waiting_writers.empty()
+    static constexpr std::uint32_t closed = 1U << 29U;         // nobody is granted it any more
+    static constexpr std::uint32_t orphan = 1U << 30U;         // no handle is left: dies when it is idle
+    static constexpr std::uint32_t dma_buf = 1U << 31U; // fixed: devices reach it, so a grant is not all there is
     static constexpr std::uint32_t held = readers | writer;
     static constexpr std::uint32_t waited = waiting_reader | waiting_writer;
 
-    explicit buffer_node(const admission& h) noexcept : home{&h} {}
+    explicit buffer_node(const admission& h, bool is_dma_buf = false) noexcept
+        : home{&h}, state{is_dma_buf ? dma_buf : 0U} {}
 
     const admission* home; // fixed
-    std::uint32_t state = 0;
+    std::uint32_t state;
     std::uint32_t waiters = 0; // the length of both queues
     std::uint64_t sequence =
         0; // fencing token: odd while a writer holds; grows whenever a conflicting grant is possible
@@ -71,6 +73,7 @@ struct buffer_node {
 struct claim_node : list_hook<ready_tag> {
     std::uint64_t ticket = 0; // its age; smaller is older; set when it first has to wait
     std::uint32_t size = 0;
+    bool has_dma_buf = false; // one of the set is a dma-buf
     entry* entries = nullptr; // fixed; room for at least `size`
 
     [[nodiscard]] std::span<entry> set() const noexcept { return {entries, size}; }
@@ -101,15 +104,17 @@ public:
     [[nodiscard]] errc try_grant(claim_node& c, std::span<const request> set) noexcept {
         const std::uint64_t attempt = ++attempts_;
         std::size_t marked = 0;
+        std::uint32_t seen = 0;
         errc obstacle = set.empty() ? errc::empty_set : errc{};
         for (; obstacle == errc{} && marked < set.size(); ++marked) {
             obstacle = check(set[marked], attempt);
             if (obstacle != errc{}) { break; }
-            mark(*set[marked].buffer, set[marked].mode);
+            seen |= mark(*set[marked].buffer, set[marked].mode);
             c.entries[marked].buffer = set[marked].buffer;
             c.entries[marked].mode = set[marked].mode;
         }
         c.size = static_cast<std::uint32_t>(marked);
+        c.has_dma_buf = (seen & buffer_node::dma_buf) != 0;
         if (obstacle != errc{}) [[unlikely]] { return give_up(set, marked, attempt, obstacle); }
         return errc{};
     }
@@ -118,9 +123,11 @@ public:
     void enqueue(claim_node& c, std::span<const request> set) noexcept {
         c.ticket = next_ticket_++;
         c.size = static_cast<std::uint32_t>(set.size());
+        c.has_dma_buf = false;
         for (std::size_t i = 0; i < set.size(); ++i) {
             c.entries[i].buffer = set[i].buffer;
             c.entries[i].mode = set[i].mode;
+            c.has_dma_buf |= (set[i].buffer->state & buffer_node::dma_buf) != 0;
             wait_for(c.entries[i]);
         }
     }
@@ -196,7 +203,8 @@ private:
         buffer_node& b = *r.buffer;
         if (b.attempt == attempt) [[unlikely]] { return errc::duplicate_buffer; }
         b.attempt = attempt;
-        const std::uint32_t bars = is_write(r.mode) ? ~buffer_node::orphan : bars_reader;
+        constexpr std::uint32_t bars_writer = bars_reader | buffer_node::readers | buffer_node::waiting_reader;
+        const std::uint32_t bars = is_write(r.mode) ? bars_writer : bars_reader;
         if ((b.state & bars) == 0) [[likely]] { return errc{}; }
         return (b.state & buffer_node::closed) != 0 ? errc::closed : errc::would_block;
     }
@@ -218,9 +226,9 @@ private:
         return is_write(mode) ? buffer_node::writer : buffer_node::reader;
     }
 
-    static void mark(buffer_node& b, access mode) noexcept {
-        b.state += weight(mode);
+    static std::uint32_t mark(buffer_node& b, access mode) noexcept {
         b.sequence += is_write(mode) ? 1U : 0U;
+        return b.state += weight(mode);
     }
 
     static std::uint32_t unmark(buffer_node& b, access mode) noexcept {

@@ -3,6 +3,7 @@
 /// \file buffer_state.hpp  What is known of a buffer, shared by all its handles.
 
 #include <dmasync/detail/admission.hpp>
+#include <dmasync/detail/cpu_bracket.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
 
@@ -25,10 +26,17 @@ using buffer_registry = std::map<memory_identity, buffer_state*>;
 /// domain's lock, so that an import can find a buffer again that only its holders keep alive.
 struct buffer_state : buffer_node {
     buffer_state(domain_state& d, const admission& policy, memory_object m, name n) noexcept
-        : buffer_node{policy}, owner{&d}, memory{std::move(m)}, label{n} {}
+        : buffer_node{policy, m.is_dma_buf()}, owner{&d}, memory{std::move(m)}, label{n} {}
+    buffer_state(const buffer_state&) = delete;
+    buffer_state& operator=(const buffer_state&) = delete;
+    ~buffer_state() {
+        if (is_dma_buf()) { bracket.close(memory.fd.get()); }
+    }
 
     /// Whether nothing refers to it but, perhaps, a registry. Under the domain's lock.
-    [[nodiscard]] bool is_dead() const noexcept { return (state & ~closed) == orphan && pins == 0; }
+    [[nodiscard]] bool is_dead() const noexcept { return (state & ~(closed | dma_buf)) == orphan && pins == 0; }
+
+    [[nodiscard]] bool is_dma_buf() const noexcept { return memory.is_dma_buf(); }
 
     domain_state* owner;                   // fixed
     std::atomic<std::uint32_t> handles{1}; // reaches and leaves 0 under the domain's lock only
@@ -36,6 +44,7 @@ struct buffer_state : buffer_node {
     buffer_registry::node_type node;       // while it is not in the registry
     const memory_object memory;
     const name label;
+    cpu_bracket bracket;               // of a dma-buf
     buffer_state* next_dead = nullptr; // links those that are about to be freed
 };
 

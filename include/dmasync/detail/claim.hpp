@@ -4,9 +4,12 @@
 
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/deadline_book.hpp>
+#include <dmasync/detail/failure.hpp>
 #include <dmasync/detail/futex.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/lock_options.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/unique_fd.hpp>
 
 #include <array>
 #include <atomic>
@@ -17,6 +20,7 @@
 #include <cstdint>
 #include <new>
 #include <stop_token>
+#include <system_error>
 
 namespace dmasync::detail {
 
@@ -24,11 +28,14 @@ class domain_state;
 
 /// Where an acquisition stands. Changed under the domain's lock only.
 enum class phase : std::uint8_t {
-    idle,    ///< in the pool, or being prepared
-    waiting, ///< in the queues
-    held,    ///< granted, not yet released
-    expired, ///< was granted; the lease has run out
-    failed,  ///< will never be granted; `failure` says why
+    idle,     ///< in the pool, or being prepared
+    waiting,  ///< in the queues
+    fenced,   ///< granted; waits on its loop for the fences of devices before it is handed over
+    entering, ///< granted or about to be released; a thread tells the kernel so, and nobody takes it away meanwhile
+    held,     ///< granted and handed over, not yet released
+    lent,     ///< held for a device that is at work: not given away when its lease ends
+    expired,  ///< was held; the lease has run out
+    failed,   ///< will never be granted; `why` says why
 };
 
 /// The record of one acquisition. Belongs to the awaiter that asks, then to the guard; never moves, so that queues,
@@ -37,30 +44,48 @@ enum class phase : std::uint8_t {
 /// Why not in the awaiter: the hold outlives it, and moving a linked record into the guard would cost every lock a
 /// second critical section.
 struct claim : claim_node, timed, work {
-    claim(domain_state& h, entry* room, std::uint32_t size_class, function& resume) noexcept
-        : work{resume}, home{&h}, pool_class{size_class} {
+    claim(domain_state& h, entry* room, std::uint32_t size_class, function& resume, function& on_fence) noexcept
+        : work{resume}, home{&h}, pool_class{size_class}, fence_end{*this, on_fence} {
         entries = room;
     }
 
     domain_state* home;                    // fixed
     std::uint32_t pool_class;              // fixed
     std::atomic<phase> state{phase::idle}; // read without the lock only by its owner
-    errc failure{};                        // why it failed, or is going to when it is about to wait
-    bool plain = false;     // nothing but its guard refers to it, and there is nothing to clean up after it
-    bool posted = false;    // in a loop's queue, which then frees it if it was abandoned
-    bool reporting = false; // its expiry is being reported; the reporter frees it if it was let go
-    bool let_go = false;
-    bool blocking = false; // a thread waits on `told`, not a coroutine on `loop`
+    failure why{};                         // why it failed, or is going to when it is about to wait
+    bool plain = false;       // nothing but its guard refers to it, and there is nothing to clean up after it
+    bool posted = false;      // in a loop's queue, which then frees it if it was abandoned
+    bool let_go = false;      // its owner has no more use for it
+    bool blocking = false;    // a thread waits on `told`, not a coroutine on `loop`
+    bool pinned = false;      // its buffers are kept alive for it though it has lost them, or may at any time
+    bool overdue = false;     // lent, and its lease has run out
+    std::uint8_t reports = 0; // being made of it; the last one frees it if it was let go
     futex_word told{0};
     event_loop* loop = nullptr;     // where the coroutine resumes
     std::coroutine_handle<> waiter; // null when abandoned, or not waiting
     std::chrono::nanoseconds lease{};
     std::size_t waiters_at_expiry = 0;
+    std::error_code device_error{}; // that the report is about
     claim** registration = nullptr; // the owning lock_set's mark that it is in use; cleared when it no longer is
     std::stop_source stop{std::nostopstate};
     name label;
     void* user = nullptr;
     claim* next_free = nullptr; // the pool's
+
+    /// The fence that the claim waits for, or that it is lent until. The loop's thread alone.
+    struct fence_watch : fd_watch {
+        fence_watch(claim& c, function& f) noexcept : fd_watch{f}, owner{c} {}
+        claim& owner;
+        unique_fd fence;
+    };
+
+    // For sets with a dma-buf:
+    fence_watch fence_end;
+    std::uint32_t next_fence = 0; // the entries before it have no pending fence
+    fences wait_for_fences = fences::wait;
+    cpu_access brackets = cpu_access::tracked;
+    std::chrono::nanoseconds fence_timeout{};
+    std::chrono::steady_clock::time_point deadline{};
 };
 
 /// Recycles claims, so that no acquisition allocates once as many have been alive together.
@@ -75,7 +100,8 @@ public:
         std::size_t count;
     };
 
-    claim_pool(domain_state& home, work::function& resume) noexcept : home_{home}, resume_{resume} {}
+    claim_pool(domain_state& home, work::function& resume, work::function& on_fence) noexcept
+        : home_{home}, resume_{resume}, on_fence_{on_fence} {}
     claim_pool(const claim_pool&) = delete;
     claim_pool& operator=(const claim_pool&) = delete;
 
@@ -118,7 +144,7 @@ public:
             std::byte* at = static_cast<std::byte*>(memory) + header + i * stride(k);
             auto* room = reinterpret_cast<entry*>(at + sizeof(claim));
             for (std::size_t n = 0; n < capacity(k); ++n) { ::new (static_cast<void*>(room + n)) entry; }
-            auto* c = ::new (static_cast<void*>(at)) claim{home_, room, k, resume_};
+            auto* c = ::new (static_cast<void*>(at)) claim{home_, room, k, resume_, on_fence_};
             for (std::size_t n = 0; n < capacity(k); ++n) { room[n].claim = c; }
         }
         return made;
@@ -154,6 +180,7 @@ private:
 
     domain_state& home_;
     work::function& resume_;
+    work::function& on_fence_;
     std::array<claim*, 32> free_{};
     chunk* chunks_ = nullptr;
     std::size_t taken_ = 0;

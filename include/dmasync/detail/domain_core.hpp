@@ -54,8 +54,9 @@ protected:
     domain_core(domain_state& self, event_loop& loop, domain_options options, work::function& on_timer,
                 std::uint64_t first_ticket)
         : admission_{first_ticket},
-          pool_{self, resume},
+          pool_{self, resume, fence_ended},
           loop_{loop},
+          coarse_lag_{loop.coarse_lag()},
           options_{std::move(options)},
           timer_{*this, on_timer} {
         loop_.add_user();
@@ -110,6 +111,15 @@ protected:
         c.user = options.user;
         c.registration = registration;
         if (registration != nullptr) { *registration = &c; }
+        if (c.has_dma_buf) [[unlikely]] { adopt_device_options(c, options); }
+    }
+
+    static void adopt_device_options(claim& c, const lock_options& options) noexcept {
+        c.wait_for_fences = options.fences;
+        c.brackets = options.cpu_access;
+        c.fence_timeout = options.fence_timeout.value_or(c.lease);
+        c.deadline = options.deadline;
+        c.next_fence = 0;
     }
 
     void begin_hold(claim& c, time_point now) noexcept {
@@ -119,12 +129,19 @@ protected:
 
     /// The coarse clock is behind: the lease is longer by as much as that may be, so that it is never too short.
     [[nodiscard]] time_point lease_end(time_point from, std::chrono::nanoseconds lease) const noexcept {
-        return event_loop::later(from + loop_.coarse_lag(), lease);
+        return event_loop::later(from + coarse_lag_, lease);
     }
 
     void enter_book(claim& c, time_point now, time_point until) noexcept {
         book_.enter(c, now, until);
         note_deadline(until);
+    }
+
+    /// For a hold that goes on: it began when it began.
+    void reenter_book(claim& c, time_point now, time_point until) noexcept {
+        const time_point began = c.since;
+        enter_book(c, now, until);
+        c.since = began; // as in deadline_book::move
     }
 
     /// A sweep takes claims out before it knows what becomes of them.
@@ -139,13 +156,23 @@ protected:
         }
     }
 
+    /// The set is granted, but a dma-buf in it may have to be waited for: on its loop, or by the thread that blocks.
+    void begin_fence_wait(claim& c, time_point now) noexcept {
+        c.state.store(c.blocking ? phase::entering : phase::fenced, std::memory_order_relaxed);
+        if (!c.blocking) { enter_book(c, now, std::min(c.deadline, lease_end(now, c.fence_timeout))); }
+    }
+
     // ---- how claims end ----------------------------------------------------------------------------------------------
 
-    /// A waiting claim will not be granted.
-    void give_up(claim& c, errc why, step& s) noexcept {
-        leave_queues(c, s);
+    /// A claim that waits, in the queues or for a fence, will not be handed over.
+    void give_up(claim& c, failure why, step& s) noexcept {
+        if (c.state.load(std::memory_order_relaxed) == phase::waiting) {
+            leave_queues(c, s);
+        } else {
+            end_hold(c, s);
+        }
         set_failed(c, why);
-        s.told.push_back(c);
+        if (!c.posted) { s.told.push_back(c); } // otherwise its turn is to come anyway
     }
 
     void leave_queues(claim& c, step& s) noexcept {
@@ -154,10 +181,10 @@ protected:
         bury_orphans(c, s);
     }
 
-    void set_failed(claim& c, errc why) noexcept {
-        counters_.timed_out += why == errc::timed_out ? 1U : 0U;
+    void set_failed(claim& c, failure why) noexcept {
+        counters_.timed_out += why == errc::timed_out || why == errc::fence_timed_out ? 1U : 0U;
         counters_.cancelled += why == errc::cancelled ? 1U : 0U;
-        c.failure = why;
+        c.why = why;
         c.state.store(phase::failed, std::memory_order_relaxed);
         clear_registration(c);
     }
@@ -173,18 +200,23 @@ protected:
     }
 
     /// The claim's owner has no more use for it. It is freed now, or by the loop or the report that still has it.
-    void let_go(claim& c, phase was, step& s) noexcept {
+    void let_go(claim& c, step& s) noexcept {
         clear_registration(c);
         c.waiter = nullptr;
         c.let_go = true;
-        if (was == phase::expired && !c.reporting) { unpin(c, s); }
-        if (!c.posted && !c.reporting) { recycle(c, s); }
+        free_if_done(c, s);
+    }
+
+    void free_if_done(claim& c, step& s) noexcept {
+        if (!c.let_go || c.reports != 0) { return; }
+        unpin(c, s);
+        if (!c.posted) { recycle(c, s); }
     }
 
     void recycle(claim& c, step& s) noexcept {
         if (c.stop.stop_possible()) { s.retired.swap(c.stop); }
-        c.failure = errc{};
-        c.let_go = c.blocking = c.plain = false;
+        c.why = failure{};
+        c.let_go = c.blocking = c.plain = c.overdue = false;
         c.told.store(0, std::memory_order_relaxed);
         c.state.store(phase::idle, std::memory_order_relaxed);
         pool_.give(c);
@@ -223,13 +255,30 @@ protected:
         --buffers_;
     }
 
-    /// An expired hold no longer keeps the memory mapped.
+    /// The claim may lose its buffers, which stay mapped for it all the same.
+    static void pin(claim& c) noexcept {
+        if (std::exchange(c.pinned, true)) { return; }
+        for (entry& e : c.set()) {
+            if (e.buffer != nullptr) { ++state_of(e).pins; }
+        }
+    }
+
     void unpin(claim& c, step& s) noexcept {
+        if (!std::exchange(c.pinned, false)) { return; }
         for (entry& e : c.set()) {
             if (e.buffer == nullptr) { continue; }
             --state_of(e).pins;
             bury_if_dead(state_of(e), s);
         }
+    }
+
+    // ---- time --------------------------------------------------------------------------------------------------------
+
+    /// The loop's time, read the cheap way. The loop need not be there any more when the domain is gone: time stands still.
+    [[nodiscard]] time_point coarse_now() const noexcept { return owned_ ? loop_.coarse_now() : time_point{}; }
+
+    [[nodiscard]] static std::chrono::nanoseconds remaining(time_point now, time_point until) noexcept {
+        return until == time_point::max() ? std::chrono::nanoseconds::max() : until - now;
     }
 
     // ---- the timer ---------------------------------------------------------------------------------------------------
@@ -257,13 +306,17 @@ protected:
 private:
     /// Granted claims become holds; whoever is told by a loop belongs to it until it has run.
     void settle(ready_list& told) noexcept {
-        const time_point now = loop_.coarse_now();
+        const time_point now = coarse_now();
         for (claim_node* n = told.front(); n != nullptr; n = told.next(*n)) {
             claim& c = static_cast<claim&>(*n);
             if (c.state.load(std::memory_order_relaxed) == phase::waiting) {
                 leave_book(c);
-                begin_hold(c, now);
-                ++counters_.granted_after_wait;
+                if (c.has_dma_buf) {
+                    begin_fence_wait(c, now);
+                } else {
+                    begin_hold(c, now);
+                    ++counters_.granted_after_wait;
+                }
             }
             c.posted = !c.blocking;
         }
@@ -282,6 +335,9 @@ private:
 
     /// A loop's turn for a claim that has been told.
     static void resume(work& w, disposition d) noexcept;
+
+    /// A fence has ended that a claim waits for, or is lent until.
+    static void fence_ended(work& w, disposition d) noexcept;
 
     [[nodiscard]] bool is_unused() const noexcept {
         return pool_.taken() == 0 && buffers_ == 0 && sets_ == 0 && !rearm_posted_;
@@ -324,6 +380,7 @@ protected:
     std::size_t buffers_ = 0;
     std::size_t sets_ = 0; // lock_sets: one without buffers has nothing else that keeps the state alive
     event_loop& loop_;     // used under the lock while owned_ only: it need not outlive the domain
+    const event_loop::clock::duration coarse_lag_; // of the loop
     const domain_options options_;
     loop_work<timer> timer_;
     loop_work<work> rearm_{*this, on_rearm};

@@ -4,9 +4,9 @@
 
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
+#include <dmasync/detail/device_gate.hpp>
 #include <dmasync/detail/domain_core.hpp>
 #include <dmasync/detail/futex.hpp>
-#include <dmasync/detail/lease_keeper.hpp>
 #include <dmasync/domain_options.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
@@ -23,17 +23,17 @@
 namespace dmasync::detail {
 
 /// What handles, guards and awaiters call.
-class domain_state final : public lease_keeper {
+class domain_state final : public device_gate {
 public:
     /// `first_ticket` is for tests, which start it near its wrap.
     domain_state(event_loop& loop, domain_options options, std::uint64_t first_ticket = 0)
-        : lease_keeper{*this, loop, std::move(options), first_ticket} {}
+        : device_gate{*this, loop, std::move(options), first_ticket} {}
 
     // ---- acquiring ---------------------------------------------------------------------------------------------------
 
     /// Grants the set now, or says why not. The common case: one critical section, no ticket, no queue.
-    /// Returns: a held claim, or null with `why`: what `admission::try_grant` says, `invalid_lease`, `already_locked` or
-    /// `out_of_memory`.
+    /// Returns: a claim that is held or, if there is a dma-buf in the set, before the gate (`enter`); null with `why`:
+    /// what `admission::try_grant` says, `invalid_lease`, `already_locked` or `out_of_memory`.
     [[nodiscard]] claim* try_acquire(std::span<const request> set, const lock_options& options, claim** registration,
                                      errc& why) noexcept {
         claim* c = nullptr;
@@ -44,6 +44,11 @@ public:
             if (c == nullptr) [[unlikely]] {
                 why = errc::out_of_memory;
             } else if (why = try_grant(*c, set, options, registration); why == errc{}) [[likely]] {
+                if (c->has_dma_buf) [[unlikely]] {
+                    c->plain = c->blocking = false;
+                    c->state.store(phase::entering, std::memory_order_relaxed);
+                    return c;
+                }
                 begin_hold(*c, loop_.coarse_now()); // it is there: of a domain that is gone nothing is granted
                 c->plain = true;
                 ++counters_.granted_at_once;
@@ -84,24 +89,24 @@ public:
     [[nodiscard]] bool wait(claim& c, std::span<const request> set, const lock_options& options,
                             claim** registration) noexcept {
         sweep(); // who has had his time is not waited for
-        const step s{*this};
-        errc why = c.failure; // set when it was cancelled before it could wait
-        if (why == errc{}) { why = try_grant(c, set, options, registration); }
-        if (why == errc::would_block && options.deadline <= loop_.now()) { why = errc::timed_out; }
-        if (why == errc{}) {
-            begin_hold(c, loop_.coarse_now());
-            ++counters_.granted_at_once;
-            return false;
+        event_loop* gate = nullptr;
+        {
+            const step s{*this};
+            failure why = c.why; // set when it was cancelled before it could wait
+            if (!why) { why = try_grant(c, set, options, registration); }
+            if (why == errc::would_block && options.deadline <= loop_.now()) { why = errc::timed_out; }
+            if (why == errc::would_block) {
+                enqueue(c, set, options, registration);
+                return true;
+            }
+            if (why) {
+                set_failed(c, why);
+                return false;
+            }
+            gate = begin(c);
         }
-        if (why != errc::would_block) {
-            set_failed(c, why);
-            return false;
-        }
-        adopt(c, options, registration);
-        admission_.enqueue(c, set);
-        c.state.store(phase::waiting, std::memory_order_relaxed);
-        enter_book(c, loop_.coarse_now(), options.deadline);
-        return true;
+        if (gate != nullptr) { gate->post(c); }
+        return gate != nullptr;
     }
 
     /// Waits for a claim that `wait` said waits, on this thread. The thread looks after leases itself, so that they end
@@ -125,24 +130,29 @@ public:
     void cancel(claim& c, errc why) noexcept {
         step s{*this};
         const phase p = c.state.load(std::memory_order_relaxed);
-        if (p == phase::idle) { c.failure = why; }
-        if (p == phase::waiting) { give_up(c, why, s); }
+        if (p == phase::idle || p == phase::entering) { c.why = why; }
+        if (p == phase::waiting || p == phase::fenced) { give_up(c, why, s); }
     }
 
     /// The awaiter of this claim is gone, whatever has become of it. Threads: where it would have resumed.
     void abandon(claim& c) noexcept {
+        if (c.has_dma_buf) [[unlikely]] {
+            stop_watching(c);
+            static_cast<void>(close_own_brackets(c));
+        }
         step s{*this};
         const phase p = c.state.load(std::memory_order_relaxed);
         if (p == phase::waiting) { leave_queues(c, s); }
-        if (p == phase::held) { end_hold(c, s); }
-        let_go(c, p, s);
+        if (p == phase::held || p == phase::fenced || p == phase::entering) { end_hold(c, s); }
+        let_go(c, s);
     }
 
     // ---- holding -----------------------------------------------------------------------------------------------------
 
     /// Ends a hold. Its claim is gone afterwards.
-    /// Returns: `lease_expired` when the buffers were given away before.
-    errc unlock(claim& c) noexcept {
+    /// Returns: `lease_expired` when the buffers were given away before; what the kernel says at the end of a bracket.
+    failure unlock(claim& c) noexcept {
+        if (c.has_dma_buf) [[unlikely]] { return unlock_dma_buf(c); }
         lock_.lock();
         const phase p = c.state.load(std::memory_order_relaxed);
         if (p == phase::held) [[likely]] {
@@ -153,31 +163,57 @@ public:
                 c.state.store(phase::idle, std::memory_order_relaxed);
                 pool_.give(c);
                 lock_.unlock();
-                return errc{};
+                return {};
             }
             step s{*this, std::adopt_lock};
             if (wanted) { pass_on(c, s); }
-            let_go(c, p, s);
-            return errc{};
+            let_go(c, s);
+            return {};
         }
         step s{*this, std::adopt_lock};
-        let_go(c, p, s);
-        return errc::lease_expired;
+        const bool was_lent = p == phase::lent;
+        if (was_lent) { end_hold(c, s); }
+        let_go(c, s);
+        return was_lent ? failure{} : errc::lease_expired;
     }
 
     /// Ends the hold of one buffer.
-    errc release(claim& c, const buffer_state* b) noexcept {
-        step s{*this};
-        return with_held_entry(c, b, [&](entry& e) {
+    failure release(claim& c, const buffer_state* b) noexcept {
+        return change_entry(c, b, [this](entry& e, step& s) {
             buffer_state& released = state_of(e);
             admission::release(e, s.told);
             bury_if_dead(released, s);
         });
     }
 
-    errc downgrade(claim& c, const buffer_state* b) noexcept {
+    failure downgrade(claim& c, const buffer_state* b) noexcept {
+        return change_entry(c, b, [](entry& e, step& s) { admission::downgrade(e, s.told); });
+    }
+
+    /// Makes one buffer of a hold a hold of its own, with the same end.
+    /// Returns: its claim; null with `why`.
+    [[nodiscard]] claim* split(claim& c, const buffer_state* b, failure& why) noexcept {
+        claim* part = prepare(1);
+        if (part == nullptr) {
+            why = errc::out_of_memory;
+            return nullptr;
+        }
         step s{*this};
-        return with_held_entry(c, b, [&](entry& e) { admission::downgrade(e, s.told); });
+        why = with_held_entry(c, b, [&](entry& e) { move_entry(c, e, *part); });
+        if (!why) { return part; }
+        let_go(*part, s);
+        return nullptr;
+    }
+
+    /// Adds a fence to a dma-buf that is held, for drivers that do not know this library.
+    failure publish(const claim& c, const buffer_state* b, const fence& f) noexcept {
+        const entry* e = find(c, b);
+        if (c.state.load(std::memory_order_acquire) == phase::expired) { return errc::lease_expired; } // with expire
+        if (e == nullptr) { return errc::not_in_set; }
+        if (!b->is_dma_buf()) { return errc::not_a_dma_buf; }
+        std::error_code ec;
+        dma_buf::import_fence(b->memory.fd.get(), f, e->mode, ec);
+        return failure::from(ec);
     }
 
     /// The fencing token of a buffer that the claim holds, or held until its lease ran out.
@@ -284,9 +320,110 @@ public:
         loop.remove_user(); // the state may be gone by now
     }
 
+    /// A turn of the loop for a claim that nobody waits for: it is lent until a fence ends, or was abandoned.
+    void turn_without_waiter(claim& c, disposition d) {
+        bool abandoned = false;
+        {
+            step s{*this};
+            c.posted = false;
+            abandoned = c.let_go;
+            free_if_done(c, s);
+        }
+        if (abandoned) { return; }
+        if (d == disposition::run) {
+            watch_loan(c);
+        } else {
+            end_loan(c, {});
+        }
+    }
+
+    /// A fence has ended, or its loop goes away.
+    void turn_of_fence(claim& c, disposition d) {
+        std::error_code result;
+        if (d == disposition::run) { result = completion_result(c.fence_end.fence.get()); }
+        c.fence_end.fence.reset();
+        if (c.waiter == nullptr) {
+            end_loan(c, result);
+        } else if (d == disposition::run && next_fence(c, result)) {
+            std::exchange(c.waiter, nullptr).resume();
+        }
+    }
+
 private:
+    /// Hands over what has just been granted to a claim that was prepared to wait.
+    /// Returns: the loop to post it to, when it has to pass the gate there.
+    [[nodiscard]] event_loop* begin(claim& c) noexcept {
+        const time_point now = coarse_now();
+        if (!c.has_dma_buf) {
+            begin_hold(c, now);
+            ++counters_.granted_at_once;
+            return nullptr;
+        }
+        begin_fence_wait(c, now);
+        c.posted = !c.blocking;
+        return c.posted ? c.loop : nullptr;
+    }
+
+    void enqueue(claim& c, std::span<const request> set, const lock_options& options, claim** registration) noexcept {
+        admission_.enqueue(c, set);
+        adopt(c, options, registration);
+        c.state.store(phase::waiting, std::memory_order_relaxed);
+        enter_book(c, loop_.coarse_now(), options.deadline);
+    }
+
+    failure unlock_dma_buf(claim& c) noexcept {
+        const failure f = close_own_brackets(c);
+        step s{*this};
+        const bool in_time = c.state.load(std::memory_order_relaxed) != phase::expired;
+        if (in_time) { end_hold(c, s); }
+        let_go(c, s);
+        return in_time ? f : errc::lease_expired;
+    }
+
+    /// Changes one entry of a hold. A bracket that the hold has for itself is closed before and, if the entry is still
+    /// the hold's, opened anew after.
+    template <class Change>
+    failure change_entry(claim& c, const buffer_state* b, Change change) noexcept {
+        entry* e = find(c, b);
+        if (e == nullptr || !owns_bracket(c, *e)) {
+            step s{*this};
+            return with_held_entry(c, b, [&](entry& held) { change(held, s); });
+        }
+        failure f = close_own_brackets(c, e);
+        if (f == errc::lease_expired) { return f; }
+        {
+            step s{*this};
+            change(*e, s);
+        }
+        if (e->buffer != nullptr) {
+            const std::error_code ec = cpu_bracket::enter_always(b->memory.fd.get(), e->mode);
+            if (ec) { f = failure::from(ec); }
+        }
+        const step s{*this};
+        c.state.store(phase::held, std::memory_order_relaxed);
+        reenter_book(c, coarse_now(), c.until);
+        return f;
+    }
+
+    /// Moves a held entry of `from` to `to`, which becomes a hold like it.
+    void move_entry(claim& from, entry& e, claim& to) noexcept {
+        to.size = 1;
+        to.entries[0].buffer = std::exchange(e.buffer, nullptr);
+        to.entries[0].mode = e.mode;
+        to.has_dma_buf = from.has_dma_buf;
+        to.brackets = from.brackets;
+        to.lease = from.lease;
+        to.loop = from.loop;
+        to.label = from.label;
+        to.user = from.user;
+        to.since = from.since;
+        to.state.store(phase::held, std::memory_order_relaxed);
+        reenter_book(to, coarse_now(), from.until);
+    }
+
     template <class Change>
     errc with_held_entry(claim& c, const buffer_state* b, Change change) noexcept {
+        if (c.state.load(std::memory_order_relaxed) == phase::lent) { return errc::invalid_access; }
         if (c.state.load(std::memory_order_relaxed) != phase::held) { return errc::lease_expired; }
         entry* e = find(c, b);
         if (e == nullptr) { return errc::not_in_set; }
@@ -308,14 +445,21 @@ private:
 
 inline void domain_core::resume(work& w, disposition d) noexcept {
     claim& c = static_cast<claim&>(w);
-    if (c.waiter == nullptr) { // abandoned meanwhile
-        step s{*c.home};
-        c.posted = false;
-        if (!c.reporting) { s.home.recycle(c, s); }
+    if (c.waiter == nullptr) {
+        c.home->turn_without_waiter(c, d);
         return;
     }
-    c.posted = false;
+    if (c.has_dma_buf) [[unlikely]] {
+        if (d == disposition::discard || !c.home->pass_fences(c)) { return; }
+    } else {
+        c.posted = false;
+    }
     if (d == disposition::run) { std::exchange(c.waiter, nullptr).resume(); }
+}
+
+inline void domain_core::fence_ended(work& w, disposition d) noexcept {
+    claim& c = static_cast<claim::fence_watch&>(w).owner;
+    c.home->turn_of_fence(c, d);
 }
 
 } // namespace dmasync::detail

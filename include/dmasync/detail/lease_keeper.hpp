@@ -21,7 +21,8 @@ public:
     /// original lease of this hold. Never shortens it. Leases end no more when the domain is gone: nothing changes then.
     errc renew(claim& c, std::chrono::nanoseconds lease, time_point& until) noexcept {
         const step s{*this};
-        if (c.state.load(std::memory_order_relaxed) != phase::held) { return errc::lease_expired; }
+        const phase p = c.state.load(std::memory_order_relaxed);
+        if (p != phase::held && p != phase::lent) { return errc::lease_expired; }
         if (lease.count() <= 0) { return errc::invalid_lease; }
         if (!owned_) {
             until = c.until;
@@ -34,6 +35,7 @@ public:
             if (w != nullptr) { end = std::min(end, lease_end(static_cast<const claim&>(*w).since, c.lease)); }
         }
         until = std::max(c.until, end);
+        c.overdue = false;
         book_.move(c, now, until);
         note_deadline(until);
         return errc{};
@@ -62,6 +64,7 @@ public:
     /// Returns: whether it looked; false when nothing can have ended.
     bool sweep() noexcept {
         claim_list overdue;
+        ready_list reminded; // of devices that are still at work; their place in the book is in use
         time_point now{};
         {
             step s{*this};
@@ -71,15 +74,29 @@ public:
             claim_list late;
             horizon_ = time_point::max();
             note_deadline(book_.collect(now, [&](claim& c) {
-                (c.state.load(std::memory_order_relaxed) == phase::waiting ? late : overdue).push_back(c);
+                const phase p = c.state.load(std::memory_order_relaxed);
+                (p == phase::waiting || p == phase::fenced ? late : overdue).push_back(c);
             }));
             while (claim* c = late.pop_front()) {
                 const bool just_granted = ready_list::is_linked(*c); // because another one gave up
-                if (!just_granted) { give_up(*c, errc::timed_out, s); }
+                if (!just_granted) { give_up(*c, is_fence_late(*c, now) ? errc::fence_timed_out : errc::timed_out, s); }
             }
-            for (claim* c = overdue.front(); c != nullptr; c = overdue.next(*c)) { expire(*c, s); }
+            for (claim* c = overdue.front(); c != nullptr;) {
+                claim* next = overdue.next(*c);
+                if (c->state.load(std::memory_order_relaxed) == phase::lent && !c->overdue) {
+                    claim_list::erase(*c);
+                    remind(*c, now);
+                    reminded.push_back(*c);
+                } else {
+                    expire(*c, s);
+                }
+                c = next;
+            }
         }
-        while (claim* c = overdue.pop_front()) { report_expired(*c, now); }
+        while (claim_node* c = reminded.pop_front()) {
+            report(static_cast<claim&>(*c), lease_event::device_overdue, now);
+        }
+        while (claim* c = overdue.pop_front()) { report(*c, lease_event::expired, now); }
         return true;
     }
 
@@ -87,44 +104,69 @@ protected:
     lease_keeper(domain_state& self, event_loop& loop, domain_options options, std::uint64_t first_ticket)
         : domain_core{self, loop, std::move(options), on_timer, first_ticket} {}
 
-private:
     static void on_timer(work& w, disposition d) noexcept {
         if (d == disposition::run) { static_cast<lease_keeper&>(static_cast<loop_work<timer>&>(w).home).sweep(); }
     }
 
-    void expire(claim& c, step& s) noexcept {
+    [[nodiscard]] static bool is_fence_late(const claim& c, time_point now) noexcept {
+        return c.state.load(std::memory_order_relaxed) == phase::fenced && now < c.deadline;
+    }
+
+    static void begin_report(claim& c) noexcept {
         c.waiters_at_expiry = 0; // by buffer: to tell who is in two queues they would have to be walked, under the lock
-        for (const entry& e : c.set()) {
-            if (e.buffer == nullptr) { continue; }
-            c.waiters_at_expiry += e.buffer->waiters;
-            ++state_of(e).pins;
-        }
+        for (const entry& e : c.set()) { c.waiters_at_expiry += e.buffer == nullptr ? 0 : e.buffer->waiters; }
+        pin(c);
+        ++c.reports;
+    }
+
+    /// The lease of a hold has run out while a device is at work: it is given more time.
+    void remind(claim& c, time_point now) noexcept {
+        begin_report(c);
+        c.overdue = true;
+        ++counters_.devices_overdue;
+        reenter_book(c, now, lease_end(now, options_.overdue_limit));
+    }
+
+    void expire(claim& c, step& s) noexcept {
+        begin_report(c);
+        inherit_brackets(c);
         admission::revoke(c, s.told);
         clear_registration(c);
-        c.reporting = true;
         c.state.store(phase::expired, std::memory_order_release); // with guard::expired
         ++counters_.leases_expired;
     }
 
+    /// What the hold has opened for itself is closed by the next device.
+    static void inherit_brackets(claim& c) noexcept {
+        for (const entry& e : c.set()) {
+            if (owns_bracket(c, e)) { state_of(e).bracket.inherit(e.mode); }
+        }
+    }
+
     /// Tells the holder, then the sink. The claim stays until this is done, though its guard may let go of it.
-    void report_expired(claim& c, time_point now) {
+    void report(claim& c, lease_event event, time_point now) {
         std::stop_source stop{std::nostopstate};
-        {
+        if (event == lease_event::expired) {
             const std::lock_guard guard{lock_};
             stop = c.stop;
         }
         stop.request_stop();
-        if (options_.report) { options_.report(report_of(c, now)); }
+        if (options_.report) { options_.report(report_of(c, event, now)); }
         step s{*this};
-        c.reporting = false;
-        if (c.let_go) {
-            unpin(c, s);
-            if (!c.posted) { recycle(c, s); }
-        }
+        if (--c.reports == 0 && c.state.load(std::memory_order_relaxed) == phase::lent) { unpin(c, s); }
+        free_if_done(c, s);
     }
 
-    [[nodiscard]] lease_report report_of(const claim& c, time_point now) const {
+    /// Whether the hold has a bracket of its own on the buffer of `e`.
+    [[nodiscard]] static bool owns_bracket(const claim& c, const entry& e) noexcept {
+        return c.has_dma_buf && c.brackets == cpu_access::always && e.buffer != nullptr && !is_dma(e.mode) &&
+               state_of(e).is_dma_buf();
+    }
+
+    [[nodiscard]] lease_report report_of(const claim& c, lease_event event, time_point now) const {
         lease_report r;
+        r.event = event;
+        if (event == lease_event::device_failed) { r.error = c.device_error; }
         r.domain = options_.name.view();
         r.set = c.label.view();
         r.user = c.user;

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file device_gate.hpp  What lies between the grant of a dma-buf and its use: fences of devices, and CPU brackets.
+
+#include <dmasync/detail/device_loan.hpp>
+#include <dmasync/detail/wake_fd.hpp>
+#include <dmasync/dma_buf.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/fence.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <system_error>
+#include <utility>
+
+#include <poll.h>
+#include <sys/epoll.h>
+
+namespace dmasync::detail {
+
+/// Takes a granted set with dma-bufs through the gate:
+///
+///   granted --(no fence pending)--> entering --(brackets done)--> held      in place: no suspension, one poll(2)
+///   granted --> fenced --(each fence has ended)--> entering --> held        on the claim's loop
+///
+/// While it is fenced it can be given up like a waiting one; while it is entering a thread is in the kernel on its
+/// behalf, and nobody takes it away.
+///
+/// One poll(2) tells for the whole set whether anything is pending. What is pending is exported as a sync_file and
+/// watched, one after the other: a sync_file waits for all the fences of its buffer, where the kernel's poll of a
+/// dma-buf through io_uring stops at the first.
+class device_gate : public device_loan {
+public:
+    /// Takes a claim that has just been granted through the gate, if nothing has to be waited for.
+    /// Returns: `would_block` when a fence is pending; the claim is as it was then. Any other failure has ended the hold.
+    [[nodiscard]] failure enter(claim& c) noexcept {
+        if (c.wait_for_fences == fences::wait && !is_idle(c)) { return errc::would_block; }
+        return settle_at_gate(c, tell_kernel_of_grant(c), counters_.granted_at_once);
+    }
+
+    /// A coroutine waits for the fences of a claim that did not get through.
+    /// Returns: whether it waits; its waiter is then told once, and may have been by now. Otherwise it has failed.
+    [[nodiscard]] bool wait_for_fences(claim& c) noexcept {
+        {
+            step s{*this};
+            if (c.why || (owned_ && c.deadline <= loop_.now())) { // given up before it could wait
+                refuse(c, c.why ? c.why : failure{errc::timed_out}, s);
+                return false;
+            }
+            begin_fence_wait(c, coarse_now());
+            c.posted = true;
+        }
+        c.loop->post(c);
+        return true;
+    }
+
+    /// A thread waits for the fences of its claim, and takes it through the gate.
+    void block_on_fences(claim& c, const std::stop_token* stop) noexcept {
+        failure f = wait_on_thread(c, stop);
+        if (!f) { f = tell_kernel_of_grant(c); }
+        settle_at_gate(c, f, counters_.granted_after_wait);
+    }
+
+    /// A turn of the claim's loop for a claim that is fenced, or was until it was given up.
+    /// Returns: whether its waiter is to be resumed.
+    [[nodiscard]] bool pass_fences(claim& c) noexcept {
+        {
+            const std::lock_guard guard{lock_};
+            c.posted = false;
+        }
+        if (!is_fenced(c)) {
+            stop_watching(c);
+            return true;
+        }
+        return go_on(c);
+    }
+
+protected:
+    using device_loan::device_loan;
+
+    /// The fence has ended that a fenced claim waits for. Returns: whether its waiter is to be resumed.
+    [[nodiscard]] bool next_fence(claim& c, std::error_code result) noexcept {
+        ++c.next_fence;
+        return is_fenced(c) && (result ? fail(c, errc::fence_failed) : go_on(c)); // else its turn is to come
+    }
+
+    /// Ends the brackets that a hold has opened for itself, all or that of one entry. Time stands still for it meanwhile:
+    /// it is put back into the book by whoever calls, or ended.
+    [[nodiscard]] failure close_own_brackets(claim& c, const entry* only = nullptr) noexcept {
+        if (!c.has_dma_buf || c.brackets != cpu_access::always) { return {}; }
+        {
+            const std::lock_guard guard{lock_};
+            if (!is_in_use(c)) { return errc::lease_expired; }
+            leave_book(c);
+            c.state.store(phase::entering, std::memory_order_relaxed);
+        }
+        failure f;
+        for (const entry& e : c.set()) {
+            if (!owns_bracket(c, e) || (only != nullptr && only != &e)) { continue; }
+            const std::error_code ec = cpu_bracket::leave_always(state_of(e).memory.fd.get(), e.mode);
+            if (ec && !f) { f = failure::from(ec); }
+        }
+        return f;
+    }
+
+private:
+    [[nodiscard]] static bool is_fenced(const claim& c) noexcept {
+        return c.state.load(std::memory_order_relaxed) == phase::fenced;
+    }
+
+    /// Whether no fence is pending that the claim would have to wait for.
+    [[nodiscard]] static bool is_idle(const claim& c) noexcept {
+        std::array<pollfd, 16> polled; // NOLINT(cppcoreguidelines-pro-type-member-init): filled as far as it is used
+        std::size_t n = 0;
+        for (const entry& e : c.set()) {
+            if (!state_of(e).is_dma_buf()) { continue; }
+            const auto wanted = static_cast<short>(is_write(e.mode) ? POLLOUT : POLLIN);
+            polled[n++] = {state_of(e).memory.fd.get(), wanted, 0};
+            if (n == polled.size()) {
+                if (!all_ready(polled.data(), n)) { return false; }
+                n = 0;
+            }
+        }
+        return all_ready(polled.data(), n);
+    }
+
+    [[nodiscard]] static bool all_ready(pollfd* polled, std::size_t n) noexcept {
+        return n == 0 || ::poll(polled, n, 0) == static_cast<int>(n);
+    }
+
+    /// Waits for what is pending, entry by entry, and then takes the claim through the gate.
+    /// Returns: whether its waiter is to be resumed.
+    [[nodiscard]] bool go_on(claim& c) noexcept {
+        while (c.wait_for_fences == fences::wait && c.next_fence < c.size) {
+            std::error_code ec;
+            c.fence_end.fence = pending_fence(c.entries[c.next_fence], ec);
+            if (!ec && c.fence_end.fence) { ec = watch(c); }
+            if (ec) { return fail(c, failure::from(ec)); }
+            if (c.fence_end.active) {
+                count_fence();
+                return false;
+            }
+            ++c.next_fence;
+        }
+        {
+            const std::lock_guard guard{lock_};
+            if (!is_fenced(c)) { return false; } // given up just now: its turn is to come
+            leave_book(c);
+            c.state.store(phase::entering, std::memory_order_relaxed);
+        }
+        settle_at_gate(c, tell_kernel_of_grant(c), counters_.granted_after_wait);
+        return true;
+    }
+
+    /// The kernel has been told, or has refused. Returns: `f`.
+    failure settle_at_gate(claim& c, failure f, std::uint64_t& counter) noexcept {
+        step s{*this};
+        if (f) {
+            refuse(c, f, s);
+        } else {
+            begin_hold(c, coarse_now());
+            ++counter;
+        }
+        return f;
+    }
+
+    void count_fence() noexcept {
+        const std::lock_guard guard{lock_};
+        ++counters_.fences_waited;
+    }
+
+    /// What an entry has to wait for; empty when that has ended.
+    [[nodiscard]] static unique_fd pending_fence(const entry& e, std::error_code& ec) noexcept {
+        const buffer_state& b = state_of(e);
+        const int fd = b.memory.fd.get();
+        if (!b.is_dma_buf() || dma_buf::is_idle(fd, e.mode)) { return {}; }
+        fence f = dma_buf::export_fence(fd, e.mode, ec);
+        return ec == std::errc::inappropriate_io_control_operation ? poll_by_epoll(fd, e.mode, ec) : f.release();
+    }
+
+    /// For kernels before 6.0, which export no fence: a descriptor that is readable once the buffer is idle. The kernel's
+    /// epoll, unlike its io_uring, waits for all the fences; whether they failed it does not tell.
+    [[nodiscard]] static unique_fd poll_by_epoll(int fd, access a, std::error_code& ec) noexcept {
+        unique_fd set{::epoll_create1(EPOLL_CLOEXEC)};
+        epoll_event wanted{};
+        wanted.events = is_write(a) ? EPOLLOUT : EPOLLIN;
+        const bool made = set && ::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &wanted) == 0;
+        ec = made ? std::error_code{} : last_system_error();
+        return made ? std::move(set) : unique_fd{};
+    }
+
+    /// Ends a claim on its way through the gate. Returns: whether its waiter is to be resumed.
+    [[nodiscard]] bool fail(claim& c, failure why) noexcept {
+        c.fence_end.fence.reset();
+        step s{*this};
+        if (!is_fenced(c)) { return false; } // given up just now: its turn is to come
+        refuse(c, why, s);
+        return true;
+    }
+
+    void refuse(claim& c, failure why, step& s) noexcept {
+        end_hold(c, s);
+        set_failed(c, why);
+    }
+
+    [[nodiscard]] static failure tell_kernel_of_grant(claim& c) noexcept {
+        for (const entry& e : c.set()) {
+            buffer_state& b = state_of(e);
+            if (!b.is_dma_buf()) { continue; }
+            const int fd = b.memory.fd.get();
+            const std::error_code ec =
+                owns_bracket(c, e) ? cpu_bracket::enter_always(fd, e.mode) : b.bracket.enter(fd, e.mode);
+            if (ec) {
+                leave_brackets(c, e);
+                return failure::from(ec);
+            }
+        }
+        return {};
+    }
+
+    /// Ends what the hold has opened for itself before `failed`.
+    static void leave_brackets(const claim& c, const entry& failed) noexcept {
+        for (const entry& e : c.set()) {
+            if (&e == &failed) { return; }
+            if (owns_bracket(c, e)) {
+                static_cast<void>(cpu_bracket::leave_always(state_of(e).memory.fd.get(), e.mode));
+            }
+        }
+    }
+
+    [[nodiscard]] failure wait_on_thread(claim& c, const std::stop_token* stop) noexcept {
+        if (c.wait_for_fences == fences::ignore) { return {}; }
+        std::error_code no_wake;
+        const wake_fd wake{no_wake};
+        const auto signal = [&wake] { wake.signal(); };
+        std::optional<std::stop_callback<decltype(signal)>> on_stop;
+        if (stop != nullptr && !no_wake) { on_stop.emplace(*stop, signal); }
+        const time_point until = std::min(c.deadline, lease_end(now(), c.fence_timeout));
+        for (const entry& e : c.set()) {
+            std::error_code ec;
+            const unique_fd pending = pending_fence(e, ec);
+            if (ec) { return failure::from(ec); }
+            if (pending) { count_fence(); }
+            while (pending && !is_readable(pending.get(), wake.get(), remaining(now(), until))) {
+                if (stop != nullptr && stop->stop_requested()) { return errc::cancelled; }
+                if (now() >= c.deadline) { return errc::timed_out; }
+                if (now() >= until) { return errc::fence_timed_out; }
+            }
+            if (pending && completion_result(pending.get())) { return errc::fence_failed; }
+        }
+        return {};
+    }
+
+    /// The loop's time; the end of all time when the domain, and perhaps its loop, is gone.
+    [[nodiscard]] time_point now() noexcept {
+        const std::lock_guard guard{lock_};
+        return owned_ ? loop_.now() : time_point::max();
+    }
+
+    /// Waits for `fd`, until the limit or until `other` is readable.
+    [[nodiscard]] static bool is_readable(int fd, int other, std::chrono::nanoseconds limit) noexcept {
+        constexpr std::int64_t between_looks = 250'000'000; // at a clock that may be virtual
+        const std::int64_t ns = std::clamp<std::int64_t>(limit.count(), 0, between_looks);
+        const timespec timeout{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+        std::array<pollfd, 2> polled{{{fd, POLLIN, 0}, {other, POLLIN, 0}}};
+        return ::ppoll(polled.data(), polled.size(), &timeout, nullptr) > 0 && polled[0].revents != 0;
+    }
+};
+
+} // namespace dmasync::detail

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file failure.hpp  Why something failed, in one word: the library's own judgement, or what the kernel answered.
+
+#include <dmasync/error.hpp>
+
+#include <system_error>
+
+namespace dmasync::detail {
+
+/// A `std::error_code` of one of two categories, small enough to be kept in every guard. No failure by default.
+class failure {
+public:
+    constexpr failure() noexcept = default;
+    constexpr failure(errc e) noexcept : value_{static_cast<int>(e)} {} // NOLINT(google-explicit-constructor)
+
+    /// What a system call answered, or an `errc` that has been made an error code before.
+    [[nodiscard]] static failure from(const std::error_code& ec) noexcept {
+        failure f{static_cast<errc>(ec.value())};
+        if (ec && ec.category() != dmasync::error_category()) { f.value_ = -ec.value(); }
+        return f;
+    }
+
+    [[nodiscard]] constexpr bool operator==(const failure&) const noexcept = default;
+    [[nodiscard]] constexpr explicit operator bool() const noexcept { return value_ != 0; }
+
+    [[nodiscard]] std::error_code code() const noexcept {
+        return value_ < 0 ? std::error_code{-value_, std::system_category()} : code_of(static_cast<errc>(value_));
+    }
+
+private:
+    int value_ = 0; // an errc; below zero: an errno, negated
+};
+
+} // namespace dmasync::detail
