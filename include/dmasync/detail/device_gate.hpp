@@ -248,7 +248,7 @@ private:
             const unique_fd pending = pending_fence(e, ec);
             if (ec) { return failure::from(ec); }
             if (pending) { count_fence(); }
-            while (pending && !is_readable(pending.get(), wake.get(), remaining(now(), until))) {
+            while (pending && !is_readable(pending.get(), wake.get(), until - now())) {
                 if (stop != nullptr && stop->stop_requested()) { return errc::cancelled; }
                 if (now() >= c.deadline) { return errc::timed_out; }
                 if (now() >= until) { return errc::fence_timed_out; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file domain_core.hpp  The one place of state: claims, buffers and deadlines of a domain, under one lock.
+/// \file domain_core.hpp  The one place of state: claims and buffers of a domain, and their deadlines, under one lock.
 ///
 /// Every operation has the same shape, a *step*: change plain data under the lock, collect whom to tell, unlock, tell
 /// them. Nothing is allocated, freed, called back or resumed while the lock is held, and no step begins inside another.
@@ -8,8 +8,7 @@
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
-#include <dmasync/detail/deadline_book.hpp>
-#include <dmasync/detail/spin_lock.hpp>
+#include <dmasync/detail/domain_clock.hpp>
 #include <dmasync/domain_options.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
@@ -27,12 +26,9 @@ namespace dmasync::detail {
 /// The state of a domain, and the changes to it that more than one operation is made of.
 ///
 /// Lives until its domain, the last buffer, the last claim and the last lock_set are gone: they may outlive the domain.
-class domain_core {
+class domain_core : protected domain_clock {
 public:
-    using time_point = event_loop::time_point;
-
-    domain_core(const domain_core&) = delete;
-    domain_core& operator=(const domain_core&) = delete;
+    using domain_clock::time_point;
 
     [[nodiscard]] event_loop& loop() const noexcept { return loop_; }
     [[nodiscard]] const domain_options& options() const noexcept { return options_; }
@@ -49,17 +45,12 @@ public:
     }
 
 protected:
-    using claim_list = intrusive_list<claim, timed_tag>;
-
     domain_core(domain_state& self, event_loop& loop, domain_options options, work::function& on_timer,
                 std::uint64_t first_ticket)
-        : admission_{first_ticket},
+        : domain_clock{loop, on_timer, on_rearm},
+          admission_{first_ticket},
           pool_{self, resume, fence_ended},
-          loop_{loop},
-          coarse_lag_{loop.coarse_lag()},
-          options_{std::move(options)},
-          timer_{*this, on_timer} {
-        loop_.add_user();
+          options_{std::move(options)} {
         grow(1, std::max<std::size_t>(options_.reserve, 1));
     }
 
@@ -125,35 +116,6 @@ protected:
     void begin_hold(claim& c, time_point now) noexcept {
         c.state.store(phase::held, std::memory_order_relaxed);
         enter_book(c, now, lease_end(now, c.lease));
-    }
-
-    /// The coarse clock is behind: the lease is longer by as much as that may be, so that it is never too short.
-    [[nodiscard]] time_point lease_end(time_point from, std::chrono::nanoseconds lease) const noexcept {
-        return event_loop::later(from + coarse_lag_, lease);
-    }
-
-    void enter_book(claim& c, time_point now, time_point until) noexcept {
-        book_.enter(c, now, until);
-        note_deadline(until);
-    }
-
-    /// For a hold that goes on: it began when it began.
-    void reenter_book(claim& c, time_point now, time_point until) noexcept {
-        const time_point began = c.since;
-        enter_book(c, now, until);
-        c.since = began; // as in deadline_book::move
-    }
-
-    /// A sweep takes claims out before it knows what becomes of them.
-    static void leave_book(claim& c) noexcept {
-        if (claim_list::is_linked(c)) { claim_list::erase(c); }
-    }
-
-    void note_deadline(time_point until) noexcept {
-        if (until < horizon_) [[unlikely]] {
-            horizon_ = until;
-            timer_is_late_ = true;
-        }
     }
 
     /// The set is granted, but a dma-buf in it may have to be waited for: on its loop, or by the thread that blocks.
@@ -272,26 +234,6 @@ protected:
         }
     }
 
-    // ---- time --------------------------------------------------------------------------------------------------------
-
-    /// The loop's time, read the cheap way. The loop need not be there any more when the domain is gone: time stands still.
-    [[nodiscard]] time_point coarse_now() const noexcept { return owned_ ? loop_.coarse_now() : time_point{}; }
-
-    [[nodiscard]] static std::chrono::nanoseconds remaining(time_point now, time_point until) noexcept {
-        return until == time_point::max() ? std::chrono::nanoseconds::max() : until - now;
-    }
-
-    // ---- the timer ---------------------------------------------------------------------------------------------------
-
-    /// Sets the loop's timer to the horizon, or sees to it that the loop's thread does. Under the lock.
-    /// Returns: whether `rearm_` is to be posted once the lock is free.
-    [[nodiscard]] bool schedule_timer() noexcept {
-        timer_is_late_ = false;
-        if (!loop_.in_this_thread()) { return !std::exchange(rearm_posted_, true); }
-        set_timer();
-        return false;
-    }
-
     // ---- memory ------------------------------------------------------------------------------------------------------
 
     /// More claims for sets of this size. Returns: whether there are any; not under the lock.
@@ -301,6 +243,21 @@ protected:
         const std::lock_guard guard{lock_};
         pool_.add(*fresh);
         return true;
+    }
+
+    /// Small claims come by the dozen, large ones one at a time.
+    bool grow_for(std::size_t size) noexcept { return grow(size, 64 / std::clamp<std::size_t>(size, 1, 64)); }
+
+    /// A record for an acquisition that is about to wait; null without memory.
+    [[nodiscard]] claim* prepare(std::size_t size) noexcept {
+        do {
+            const std::lock_guard guard{lock_};
+            if (claim* c = pool_.take(size); c != nullptr) {
+                c->plain = false; // as it may have been for its last owner
+                return c;
+            }
+        } while (grow_for(size));
+        return nullptr;
     }
 
 private:
@@ -343,47 +300,20 @@ private:
         return pool_.taken() == 0 && buffers_ == 0 && sets_ == 0 && !rearm_posted_;
     }
 
-    void set_timer() noexcept {
-        loop_.disarm(timer_);
-        if (owned_ && horizon_ != time_point::max()) { loop_.arm(timer_, horizon_); }
-    }
-
     static void on_rearm(work& w, disposition d) noexcept {
-        domain_core& home = static_cast<loop_work<work>&>(w).home;
-        const step s{home};
-        home.rearm_posted_ = false;
-        if (d == disposition::run) {
-            home.set_timer();
-        } else {
-            home.loop_.disarm(home.timer_); // the loop is going away
-        }
+        const step s{static_cast<domain_core&>(static_cast<loop_work<work>&>(w).home)};
+        s.home.rearm(d);
     }
 
 protected:
-    template <class Kind>
-    struct loop_work : Kind {
-        loop_work(domain_core& d, work::function& f) noexcept : Kind{f}, home{d} {}
-        domain_core& home;
-    };
-
     // Everything that is not const is changed under the lock only.
-    spin_lock lock_;
-    bool owned_ = true;          // the domain object exists
-    bool timer_is_late_ = false; // the horizon has come nearer than the loop's timer; false whenever the lock is free
-    bool rearm_posted_ = false;  // rearm_ is in the loop's queue
-    time_point horizon_ = time_point::max(); // nothing in the book ends earlier; what the loop's timer is set to
     admission admission_;
     claim_pool pool_;
-    deadline_book<claim> book_; // every waiting or held claim
     domain_counters counters_;
     buffer_registry registry_; // every buffer that is not closed
     std::size_t buffers_ = 0;
     std::size_t sets_ = 0; // lock_sets: one without buffers has nothing else that keeps the state alive
-    event_loop& loop_;     // used under the lock while owned_ only: it need not outlive the domain
-    const event_loop::clock::duration coarse_lag_; // of the loop
     const domain_options options_;
-    loop_work<timer> timer_;
-    loop_work<work> rearm_{*this, on_rearm};
 };
 
 } // namespace dmasync::detail

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file domain_clock.hpp  When the holds and waits of a domain end: their deadlines, and one timer of the loop for all.
+
+#include <dmasync/detail/claim.hpp>
+#include <dmasync/detail/deadline_book.hpp>
+#include <dmasync/detail/spin_lock.hpp>
+#include <dmasync/event_loop.hpp>
+
+#include <chrono>
+#include <utility>
+
+namespace dmasync::detail {
+
+/// The lock of a domain, and time as it passes for what is under it.
+///
+/// Threads: every member under the lock.
+class domain_clock {
+public:
+    using time_point = event_loop::time_point;
+
+    domain_clock(const domain_clock&) = delete;
+    domain_clock& operator=(const domain_clock&) = delete;
+
+protected:
+    using claim_list = intrusive_list<claim, timed_tag>;
+
+    domain_clock(event_loop& loop, work::function& on_timer, work::function& on_rearm) noexcept
+        : loop_{loop}, coarse_lag_{loop.coarse_lag()}, timer_{*this, on_timer}, rearm_{*this, on_rearm} {
+        loop_.add_user();
+    }
+
+    ~domain_clock() = default;
+
+    /// The loop's time, read the cheap way. The loop need not be there any more when the domain is gone: time stands still.
+    [[nodiscard]] time_point coarse_now() const noexcept { return owned_ ? loop_.coarse_now() : time_point{}; }
+
+    /// The coarse clock is behind: the lease is longer by as much as that may be, so that it is never too short.
+    [[nodiscard]] time_point lease_end(time_point from, std::chrono::nanoseconds lease) const noexcept {
+        return event_loop::later(from + coarse_lag_, lease);
+    }
+
+    void enter_book(claim& c, time_point now, time_point until) noexcept {
+        book_.enter(c, now, until);
+        note_deadline(until);
+    }
+
+    /// For a hold that goes on: it began when it began.
+    void reenter_book(claim& c, time_point now, time_point until) noexcept {
+        const time_point began = c.since;
+        enter_book(c, now, until);
+        c.since = began; // as in deadline_book::move
+    }
+
+    /// A sweep takes claims out before it knows what becomes of them.
+    static void leave_book(claim& c) noexcept {
+        if (claim_list::is_linked(c)) { claim_list::erase(c); }
+    }
+
+    void note_deadline(time_point until) noexcept {
+        if (until < horizon_) [[unlikely]] {
+            horizon_ = until;
+            timer_is_late_ = true;
+        }
+    }
+
+    /// Sets the loop's timer to the horizon, or sees to it that the loop's thread does.
+    /// Returns: whether `rearm_` is to be posted once the lock is free.
+    [[nodiscard]] bool schedule_timer() noexcept {
+        timer_is_late_ = false;
+        if (!loop_.in_this_thread()) { return !std::exchange(rearm_posted_, true); }
+        set_timer();
+        return false;
+    }
+
+    /// The turn of `rearm_` on the loop's thread.
+    void rearm(disposition d) noexcept {
+        rearm_posted_ = false;
+        if (d == disposition::run) {
+            set_timer();
+        } else {
+            loop_.disarm(timer_); // the loop is going away
+        }
+    }
+
+    template <class Kind>
+    struct loop_work : Kind {
+        loop_work(domain_clock& d, work::function& f) noexcept : Kind{f}, home{d} {}
+        domain_clock& home;
+    };
+
+    // Everything that is not const is changed under the lock only.
+    spin_lock lock_;
+    bool owned_ = true;          // the domain object exists
+    bool timer_is_late_ = false; // the horizon has come nearer than the loop's timer; false whenever the lock is free
+    bool rearm_posted_ = false;  // rearm_ is in the loop's queue
+    time_point horizon_ = time_point::max(); // nothing in the book ends earlier; what the loop's timer is set to
+    deadline_book<claim> book_;              // every waiting or held claim
+    event_loop& loop_;                       // used under the lock while owned_ only: it need not outlive the domain
+    const event_loop::clock::duration coarse_lag_; // of the loop
+    loop_work<timer> timer_;
+    loop_work<work> rearm_;
+
+private:
+    void set_timer() noexcept {
+        loop_.disarm(timer_);
+        if (owned_ && horizon_ != time_point::max()) { loop_.arm(timer_, horizon_); }
+    }
+};
+
+} // namespace dmasync::detail

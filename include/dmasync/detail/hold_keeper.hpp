@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file hold_keeper.hpp  What a guard can do with its hold.
+
+#include <dmasync/detail/buffer_state.hpp>
+#include <dmasync/detail/claim.hpp>
+#include <dmasync/detail/device_gate.hpp>
+#include <dmasync/detail/failure.hpp>
+#include <dmasync/dma_buf.hpp>
+#include <dmasync/error.hpp>
+#include <dmasync/fence.hpp>
+
+#include <cstdint>
+#include <mutex>
+#include <system_error>
+#include <utility>
+
+namespace dmasync::detail {
+
+/// Holds: how they end, in whole or in part, and what is told about them. Threads: one at a time for each hold.
+class hold_keeper : public device_gate {
+public:
+    using domain_core::state_of;
+
+    /// Ends a hold. Its claim is gone afterwards.
+    /// Returns: `lease_expired` when the buffers were given away before; what the kernel says at the end of a bracket.
+    failure unlock(claim& c) noexcept {
+        if (c.has_dma_buf) [[unlikely]] { return unlock_dma_buf(c); }
+        lock_.lock();
+        const phase p = c.state.load(std::memory_order_relaxed);
+        if (p == phase::held) [[likely]] {
+            claim_list::erase(c);
+            const bool wanted = admission::release(c);
+            if (c.plain && !wanted && owned_) [[likely]] { // the common case is a step without consequences
+                clear_registration(c);
+                c.state.store(phase::idle, std::memory_order_relaxed);
+                pool_.give(c);
+                lock_.unlock();
+                return {};
+            }
+            step s{*this, std::adopt_lock};
+            if (wanted) { pass_on(c, s); }
+            let_go(c, s);
+            return {};
+        }
+        step s{*this, std::adopt_lock};
+        const bool was_lent = p == phase::lent;
+        if (was_lent) { end_hold(c, s); }
+        let_go(c, s);
+        return was_lent ? failure{} : errc::lease_expired;
+    }
+
+    /// Ends the hold of one buffer.
+    failure release(claim& c, const buffer_state* b) noexcept {
+        return change_entry(c, b, [this](entry& e, step& s) {
+            buffer_state& released = state_of(e);
+            admission::release(e, s.told);
+            bury_if_dead(released, s);
+        });
+    }
+
+    failure downgrade(claim& c, const buffer_state* b) noexcept {
+        return change_entry(c, b, [](entry& e, step& s) { admission::downgrade(e, s.told); });
+    }
+
+    /// Makes one buffer of a hold a hold of its own, with the same end.
+    /// Returns: its claim; null with `why`.
+    [[nodiscard]] claim* split(claim& c, const buffer_state* b, failure& why) noexcept {
+        claim* part = prepare(1);
+        if (part == nullptr) {
+            why = errc::out_of_memory;
+            return nullptr;
+        }
+        step s{*this};
+        why = with_held_entry(c, b, [&](entry& e) { move_entry(c, e, *part); });
+        if (!why) { return part; }
+        let_go(*part, s);
+        return nullptr;
+    }
+
+    /// Adds a fence to a dma-buf that is held, for drivers that do not know this library.
+    failure publish(const claim& c, const buffer_state* b, const fence& f) noexcept {
+        const entry* e = find(c, b);
+        if (c.state.load(std::memory_order_acquire) == phase::expired) { return errc::lease_expired; } // with expire
+        if (e == nullptr) { return errc::not_in_set; }
+        if (!b->is_dma_buf()) { return errc::not_a_dma_buf; }
+        std::error_code ec;
+        dma_buf::import_fence(b->memory.fd.get(), f, e->mode, ec);
+        return failure::from(ec);
+    }
+
+    /// The fencing token of a buffer that the claim holds, or held until its lease ran out.
+    errc token(claim& c, const buffer_state* b, std::uint64_t& value) noexcept {
+        const std::lock_guard guard{lock_};
+        const entry* e = find(c, b);
+        if (e == nullptr) { return errc::not_in_set; }
+        value = c.state.load(std::memory_order_relaxed) == phase::expired ? e->token : e->buffer->sequence;
+        return errc{};
+    }
+
+    /// The token of the latest grant of a buffer.
+    [[nodiscard]] std::uint64_t token(const buffer_state& b) noexcept {
+        const std::lock_guard guard{lock_};
+        return b.sequence;
+    }
+
+    /// The entry of a buffer in a claim; null when it is not there or was released. Threads: the claim's owner.
+    [[nodiscard]] static entry* find(const claim& c, const buffer_state* b) noexcept {
+        for (entry& e : c.set()) {
+            if (e.buffer == b && b != nullptr) { return &e; }
+        }
+        return nullptr;
+    }
+
+protected:
+    using device_gate::device_gate;
+
+private:
+    failure unlock_dma_buf(claim& c) noexcept {
+        const failure f = close_own_brackets(c);
+        step s{*this};
+        const bool in_time = c.state.load(std::memory_order_relaxed) != phase::expired;
+        if (in_time) { end_hold(c, s); }
+        let_go(c, s);
+        return in_time ? f : errc::lease_expired;
+    }
+
+    /// Changes one entry of a hold. A bracket that the hold has for itself is closed before and, if the entry is still
+    /// the hold's, opened anew after.
+    template <class Change>
+    failure change_entry(claim& c, const buffer_state* b, Change change) noexcept {
+        entry* e = find(c, b);
+        if (e == nullptr || !owns_bracket(c, *e)) {
+            step s{*this};
+            return with_held_entry(c, b, [&](entry& held) { change(held, s); });
+        }
+        failure f = close_own_brackets(c, e);
+        if (f == errc::lease_expired) { return f; }
+        {
+            step s{*this};
+            change(*e, s);
+        }
+        if (e->buffer != nullptr) {
+            const std::error_code ec = cpu_bracket::enter_always(b->memory.fd.get(), e->mode);
+            if (ec) { f = failure::from(ec); }
+        }
+        const step s{*this};
+        c.state.store(phase::held, std::memory_order_relaxed);
+        reenter_book(c, coarse_now(), c.until);
+        return f;
+    }
+
+    /// Moves a held entry of `from` to `to`, which becomes a hold like it.
+    void move_entry(claim& from, entry& e, claim& to) noexcept {
+        to.size = 1;
+        to.entries[0].buffer = std::exchange(e.buffer, nullptr);
+        to.entries[0].mode = e.mode;
+        to.has_dma_buf = from.has_dma_buf;
+        to.brackets = from.brackets;
+        to.lease = from.lease;
+        to.loop = from.loop;
+        to.label = from.label;
+        to.user = from.user;
+        to.since = from.since;
+        to.state.store(phase::held, std::memory_order_relaxed);
+        reenter_book(to, coarse_now(), from.until);
+    }
+
+    template <class Change>
+    errc with_held_entry(claim& c, const buffer_state* b, Change change) noexcept {
+        if (c.state.load(std::memory_order_relaxed) == phase::lent) { return errc::invalid_access; }
+        if (c.state.load(std::memory_order_relaxed) != phase::held) { return errc::lease_expired; }
+        entry* e = find(c, b);
+        if (e == nullptr) { return errc::not_in_set; }
+        change(*e);
+        return errc{};
+    }
+};
+
+} // namespace dmasync::detail
