@@ -36,7 +36,7 @@ unique_fd duplicate(int fd) { return unique_fd{::dup(fd)}; }
 
 TEST_CASE("allocated memory is zeroed, writable, named, and shared by its descriptor") {
     fixture f;
-    const buffer b = f.media.allocate(10'000, "frame");
+    const buffer b = f.media.allocate(10'000, "frame", {.from = memory_kind::memfd});
     CHECK(b.size() == 10'000);
     CHECK(b.name() == "frame");
     auto held = try_lock(write(b));
@@ -49,8 +49,9 @@ TEST_CASE("allocated memory is zeroed, writable, named, and shared by its descri
 
 TEST_CASE("allocated memory cannot be resized behind our back") {
     fixture f;
-    const buffer b = f.media.allocate(4096);
+    const buffer b = f.media.allocate(4096, {}, {.from = memory_kind::memfd});
     CHECK(::ftruncate(b.fd(), 0) != 0);
+    CHECK(::ftruncate(b.fd(), 1 << 20) != 0);
 }
 
 TEST_CASE("no bytes, or more than there can be, cannot be allocated") {
