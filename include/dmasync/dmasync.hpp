@@ -28,6 +28,7 @@
 #include <dmasync/version.hpp>
 #include <dmasync/wait.hpp>
 #include <dmasync/when_all.hpp>
+#include <dmasync/work.hpp>
 #if !defined(DMASYNC_WITHOUT_URING)
 #include <dmasync/uring_loop.hpp>
 #endif
