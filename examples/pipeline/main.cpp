@@ -93,6 +93,7 @@ int main(int argc, char** argv) {
     options chosen;
     try {
         chosen = parse_options(std::span{argv + 1, static_cast<std::size_t>(argc - 1)});
+        if (!chosen.help) { refuse_shared_files(chosen); }
     } catch (const std::invalid_argument& wrong) {
         std::fprintf(stderr, "dmasync_pipeline: %s (--help says more)\n", wrong.what());
         return 2;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "options.hpp"
 
+#include "same_file.hpp"
+
+#include <unistd.h>
+
 #include <charconv>
 #include <stdexcept>
 #include <system_error>
@@ -101,6 +105,22 @@ options parse_options(std::span<const char* const> arguments) {
         throw std::invalid_argument{"there must be one INPUT and one OUTPUT"};
     }
     return chosen;
+}
+
+void refuse_shared_files(const options& chosen) {
+    const named_file input{chosen.input, STDIN_FILENO};
+    const named_file output{chosen.output, STDOUT_FILENO};
+    const named_file sheet{chosen.contact_sheet, STDOUT_FILENO};
+    if (is_same_file(input, output)) {
+        throw std::invalid_argument{"OUTPUT is the same file as INPUT, " + chosen.input + ", which it would replace"};
+    }
+    if (sheet.name.empty()) { return; }
+    if (is_same_file(sheet, input)) {
+        throw std::invalid_argument{"the contact sheet is the same file as INPUT, " + chosen.input};
+    }
+    if (is_same_file(sheet, output) || (sheet.name == "-" && output.name == "-")) {
+        throw std::invalid_argument{"the contact sheet is the same file as OUTPUT, " + chosen.output};
+    }
 }
 
 } // namespace pipeline

@@ -29,4 +29,7 @@ extern const std::string_view usage;
 /// `arguments` without the program's name. Throws std::invalid_argument with what is wrong.
 [[nodiscard]] options parse_options(std::span<const char* const> arguments);
 
+/// Throws std::invalid_argument when two of the files are one: whatever is written last would destroy the other.
+void refuse_shared_files(const options& chosen);
+
 } // namespace pipeline

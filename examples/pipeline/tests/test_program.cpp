@@ -13,10 +13,12 @@
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 using namespace pipeline;
 using namespace std::chrono_literals;
@@ -189,4 +191,36 @@ TEST_CASE("a wrong command line is explained") {
     const test::outcome result = test::program{{"--fast"}}.wait();
     CHECK(result.exit_code == 2);
     CHECK(result.messages == "dmasync_pipeline: unknown option --fast (--help says more)\n");
+}
+
+TEST_CASE("files that are one are refused before any work, and stay as they were") {
+    const fixture f;
+    test::write_file(f.out, "precious");
+    std::filesystem::create_hard_link(f.in, f.folder / "hard link");
+    std::filesystem::create_symlink("in.y4m", f.folder / "soft link");
+    const std::string detour = f.folder.path().string() + "/../" + f.folder.path().filename().string() + "/out.y4m";
+    const std::string unborn = f.folder / "new";
+    for (const auto& words : std::vector<std::vector<std::string>>{{f.in, f.in},
+                                                                   {f.in, f.folder / "hard link"},
+                                                                   {f.in, f.folder / "soft link"},
+                                                                   {f.in, f.out, "--contact-sheet", f.in},
+                                                                   {f.in, f.out, "--contact-sheet", f.out},
+                                                                   {f.in, f.out, "--contact-sheet", detour},
+                                                                   {f.in, unborn, "--contact-sheet", unborn},
+                                                                   {f.in, "-", "--contact-sheet", "-"}}) {
+        const test::outcome result = test::program{words}.wait();
+        INFO(result.messages);
+        CHECK(result.exit_code == 2);
+        CHECK(result.messages.find("is the same file as") != std::string::npos);
+    }
+    CHECK_UNARY(test::read_file(f.in) == small_video);
+    CHECK(test::read_file(f.out) == "precious");
+    CHECK(f.folder.entries() == 4);
+}
+
+TEST_CASE("standard input and output that are one file are refused, one device is not") {
+    const fixture f;
+    CHECK(test::program{{"-", "-"}, {.input = f.in, .output = f.in}}.wait().exit_code == 2);
+    CHECK_UNARY(test::read_file(f.in) == small_video);
+    CHECK(test::program{{f.in, "/dev/null", "--contact-sheet", "/dev/null"}}.wait().exit_code == 0);
 }
