@@ -51,7 +51,7 @@ void print_summary(const progress_state& state, const dmasync::domain_counters& 
 int run(const options& chosen) {
     using clock = std::chrono::steady_clock;
     std::stop_source stop;
-    video_input input{chosen.input, stop.get_token()};
+    video_input input{chosen.input, stop.get_token(), chosen.damage};
 
     const dmasync::made_event_loop io = make_loop(chosen.epoll);
     const dmasync::made_event_loop filters = make_loop(chosen.epoll);

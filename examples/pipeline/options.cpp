@@ -22,6 +22,7 @@ from the standard input. OUTPUT is a YUV4MPEG2 file, which appears when it is co
   --frames-total N       how many frames INPUT has, for the progress line, where that cannot be told from the file
   --lease MS             how long a stage may hold its frames before they are taken from it (5000)
   --stall FRAME          has the denoiser hang at that frame, to show what happens then (best with a short --lease)
+  --tolerate-damage      goes on where ffmpeg finds INPUT damaged; otherwise that is an error
   --epoll                uses epoll even where there is io_uring
   --help                 prints this
 
@@ -81,6 +82,8 @@ void take_word(options& chosen, command_line& line) {
         chosen.help = true;
     } else if (word == "--epoll") {
         chosen.epoll = true;
+    } else if (word == "--tolerate-damage") {
+        chosen.damage = on_damage::tolerate;
     } else if (word == "--contact-sheet") {
         chosen.contact_sheet = line.value_of(word);
     } else if (word == "--frames-total") {

@@ -2,6 +2,8 @@
 #pragma once
 /// \file options.hpp  The command line of the program.
 
+#include "ffmpeg.hpp"
+
 #include <dmasync/lease.hpp>
 
 #include <chrono>
@@ -20,6 +22,7 @@ struct options {
     std::optional<std::uint64_t> frames_total;
     std::optional<std::uint64_t> stall;
     std::chrono::nanoseconds lease = dmasync::default_lease;
+    on_damage damage = on_damage::fail;
     bool epoll = false;
     bool help = false;
 };

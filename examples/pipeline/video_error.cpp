@@ -18,6 +18,7 @@ const char* text_of(video_errc code) noexcept {
     case video_errc::no_frames: return "the video has no frames";
     case video_errc::tool_missing: return "a program is missing";
     case video_errc::tool_failed: return "a program failed";
+    case video_errc::damaged: return "the input is damaged (--tolerate-damage takes what can be decoded)";
     }
     return "unknown video error";
 }

@@ -18,6 +18,7 @@ enum class video_errc {
     no_frames,
     tool_missing,
     tool_failed,
+    damaged,
 };
 
 [[nodiscard]] const std::error_category& video_category() noexcept;

@@ -33,11 +33,11 @@ bool needs_decoder(const std::string& path, int fd) {
 
 } // namespace
 
-video_input::video_input(const std::string& path, std::stop_token stop)
+video_input::video_input(const std::string& path, std::stop_token stop, on_damage what)
     : name_{path == "-" ? "standard input" : path}, stop_{std::move(stop)} {
     file_.reset(path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file_) { fail_errno("cannot open " + name_); }
-    if (path != "-" && needs_decoder(path, file_.get())) { decoder_ = std::make_unique<ffmpeg>(path); }
+    if (path != "-" && needs_decoder(path, file_.get())) { decoder_ = std::make_unique<ffmpeg>(path, what); }
     open_reader();
 }
 

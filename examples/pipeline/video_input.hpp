@@ -21,7 +21,7 @@ class video_input {
 public:
     /// "-" is the standard input. A regular file that neither begins like YUV4MPEG2 nor is called *.y4m goes to ffmpeg.
     /// Errors: as y4m_reader and ffmpeg, as std::system_error.
-    explicit video_input(const std::string& path, std::stop_token stop = {});
+    explicit video_input(const std::string& path, std::stop_token stop = {}, on_damage what = on_damage::fail);
 
     [[nodiscard]] const video_format& format() const noexcept { return reader_->format(); }
     [[nodiscard]] std::uint64_t frames_read() const noexcept { return reader_->frames_read(); }
@@ -30,7 +30,7 @@ public:
     [[nodiscard]] std::optional<std::uint64_t> frames_expected() const;
 
     /// Reads the next frame; false at the end.
-    /// Errors: as y4m_reader::read_frame, tool_failed, and no_frames when the first frame is missing.
+    /// Errors: as y4m_reader::read_frame, tool_failed, damaged, and no_frames when the first frame is missing.
     [[nodiscard]] bool read_frame(std::span<std::byte> frame);
 
 private:

@@ -32,14 +32,15 @@ TEST_CASE("a command line names input and output") {
 }
 
 TEST_CASE("options may stand anywhere") {
-    const options chosen = parse(
-        {"--stall", "0", "in", "--contact-sheet", "s.png", "out", "--lease", "200", "--frames-total", "54", "--epoll"});
+    const options chosen = parse({"--stall", "0", "in", "--contact-sheet", "s.png", "out", "--lease", "200",
+                                  "--frames-total", "54", "--epoll", "--tolerate-damage"});
     CHECK(chosen.output == "out");
     CHECK(chosen.contact_sheet == "s.png");
     CHECK(chosen.stall == 0U);
     CHECK(chosen.frames_total == 54U);
     CHECK(chosen.lease == std::chrono::milliseconds{200});
     CHECK(chosen.epoll);
+    CHECK(chosen.damage == on_damage::tolerate);
 }
 
 TEST_CASE("help needs no files") { CHECK(parse({"--help"}).help); }

@@ -4,6 +4,8 @@
 #include "output_file.hpp"
 #include "support.hpp"
 
+#include <support/skip.hpp>
+
 #include <doctest/doctest.h>
 
 using namespace pipeline;
@@ -28,8 +30,8 @@ void fake_ffmpeg(const test::temporary_folder& folder, const std::string& script
     std::filesystem::permissions(folder / "ffmpeg", std::filesystem::perms::owner_all);
 }
 
-std::uint64_t count_frames(const std::string& path) {
-    video_input input{path};
+std::uint64_t count_frames(const std::string& path, on_damage what = on_damage::fail) {
+    video_input input{path, {}, what};
     std::vector<std::byte> frame(frame_bytes(input.format()));
     while (input.read_frame(frame)) {}
     return input.frames_read();
@@ -107,6 +109,37 @@ TEST_CASE("an ffmpeg that fails at once is the cause, not the missing header") {
     fake_ffmpeg(folder, "exit 1");
     const search_path fake{folder.path().string()};
     CHECK(error_in(folder / "a.mp4") == video_errc::tool_failed);
+}
+
+TEST_CASE("an ffmpeg that succeeds with complaints has found the input damaged, and its words are told") {
+    const test::temporary_folder folder;
+    test::write_file(folder / "stream", test::stream_of(test::format_of(4, 4), 5));
+    test::write_file(folder / "a.mp4", "whatever");
+    fake_ffmpeg(folder,
+                "echo 'error while decoding MB 17' >&2; echo more >&2; exec /bin/cat '" + (folder / "stream") + "'");
+    const search_path fake{folder.path().string()};
+    CHECK(error_in(folder / "a.mp4") == video_errc::damaged);
+    const std::string message = test::message_of([&] { count_frames(folder / "a.mp4"); });
+    CHECK(message.find("a.mp4 (exit status 0): error while decoding MB 17; more: the input is damaged") !=
+          std::string::npos);
+    CHECK(count_frames(folder / "a.mp4", on_damage::tolerate) == 5);
+}
+
+TEST_CASE("the real ffmpeg reports a damaged film, unless that is tolerated") {
+    const test::temporary_folder folder;
+    test::write_file(folder / "whole.y4m", test::stream_of(test::format_of(64, 48), 30));
+    const std::string encode = "ffmpeg -nostdin -v error -i '" + (folder / "whole.y4m") + "' -c:v mpeg2video -q:v 2 '" +
+                               (folder / "film.ts") + "' 2>/dev/null";
+    if (std::system(encode.c_str()) != 0) {
+        support::report_skip("damaged films: there is no ffmpeg");
+        return;
+    }
+    CHECK(count_frames(folder / "film.ts") == 30);
+    std::string film = test::read_file(folder / "film.ts");
+    for (std::size_t at = film.size() / 3; at < film.size() / 2; at += 97) { film[at] = static_cast<char>(~film[at]); }
+    test::write_file(folder / "film.ts", film);
+    CHECK(error_in(folder / "film.ts") == video_errc::damaged);
+    CHECK(count_frames(folder / "film.ts", on_damage::tolerate) > 0);
 }
 
 TEST_CASE("an ffmpeg that is not read to its end is ended") {
