@@ -22,18 +22,15 @@ constexpr int milliseconds_between_looks = 100; // at the stop token
 /// Returns once a transfer would not block; a stop request ends the wait.
 void wait_until_ready(int fd, short events, const std::string& name, const std::stop_token& stop) {
     for (pollfd entry{fd, events, 0}; stop.stop_possible();) {
-        if (stop.stop_requested()) {
-            throw std::system_error{std::make_error_code(std::errc::operation_canceled), "stopped at " + name};
-        }
+        throw_if_stopped(stop, name);
         if (::poll(&entry, 1, milliseconds_between_looks) > 0) { return; } // errors too: the transfer tells which
     }
 }
 
 /// How much may be written at once without blocking where poll(2) says that something may: PIPE_BUF is what it means.
-std::size_t largest_write(int fd, const std::stop_token& stop) noexcept {
+std::size_t largest_write(int fd) noexcept {
     struct stat status {};
-    const bool may_block = ::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode);
-    return may_block && stop.stop_possible() ? PIPE_BUF : SSIZE_MAX;
+    return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) ? SSIZE_MAX : PIPE_BUF;
 }
 
 } // namespace
@@ -58,15 +55,29 @@ std::size_t read_full(int fd, std::span<std::byte> into, const std::string& name
 }
 
 void write_all(int fd, std::span<const std::byte> bytes, const std::string& name, const std::stop_token& stop) {
-    const std::size_t most = largest_write(fd, stop);
     while (!bytes.empty()) {
         wait_until_ready(fd, POLLOUT, name, stop);
-        const ssize_t count = ::write(fd, bytes.data(), std::min(bytes.size(), most));
-        if (count >= 0) {
-            bytes = bytes.subspan(static_cast<std::size_t>(count));
-        } else if (errno != EINTR) {
-            fail_errno("cannot write " + name);
-        }
+        bytes = bytes.subspan(write_some(fd, bytes, name));
+    }
+}
+
+bool is_ready(int fd, short events) noexcept {
+    pollfd entry{fd, events, 0};
+    return ::poll(&entry, 1, 0) > 0;
+}
+
+std::size_t write_some(int fd, std::span<const std::byte> bytes, const std::string& name) {
+    const std::size_t most = std::min(bytes.size(), largest_write(fd));
+    for (;;) {
+        const ssize_t count = ::write(fd, bytes.data(), most);
+        if (count >= 0) { return static_cast<std::size_t>(count); }
+        if (errno != EINTR) { fail_errno("cannot write " + name); }
+    }
+}
+
+void throw_if_stopped(const std::stop_token& stop, const std::string& name) {
+    if (stop.stop_requested()) {
+        throw std::system_error{std::make_error_code(std::errc::operation_canceled), "stopped at " + name};
     }
 }
 

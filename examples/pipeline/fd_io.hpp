@@ -23,6 +23,15 @@ namespace pipeline {
 /// Writes all of `bytes`. Throws std::system_error naming `name` (full disk, closed pipe, ...).
 void write_all(int fd, std::span<const std::byte> bytes, const std::string& name, const std::stop_token& stop = {});
 
+/// Whether a transfer would not block now; that it would fail counts too. `events` are those of poll(2).
+[[nodiscard]] bool is_ready(int fd, short events) noexcept;
+
+/// Writes once, no more than does not block where is_ready() was true; returns how much. Throws as write_all.
+[[nodiscard]] std::size_t write_some(int fd, std::span<const std::byte> bytes, const std::string& name);
+
+/// Throws std::errc::operation_canceled, as std::system_error naming `name`, after a stop request.
+void throw_if_stopped(const std::stop_token& stop, const std::string& name);
+
 /// Makes a write to a pipe nobody reads an error (EPIPE) instead of a silent death of the process.
 void ignore_broken_pipe_signal() noexcept;
 

@@ -3,6 +3,7 @@
 // that hangs? Reads a video, runs it through the stages of stages.cpp and writes the result. `--help` says more.
 #include "contact_sheet.hpp"
 #include "fd_io.hpp"
+#include "heartbeat.hpp"
 #include "interruption.hpp"
 #include "options.hpp"
 #include "output_file.hpp"
@@ -27,6 +28,8 @@
 using namespace pipeline;
 
 namespace {
+
+constexpr std::chrono::milliseconds redraw_interval{100};
 
 dmasync::made_event_loop make_loop(bool epoll) {
     if (epoll) { return {std::make_unique<dmasync::epoll_loop>(), "epoll", {}}; }
@@ -67,9 +70,11 @@ int run(const options& chosen) {
     const auto show = [&](const run_progress& done) {
         state.frames = done.pictures;
         state.leases_expired = done.locks.leases_expired;
-        state.elapsed = clock::now() - start;
-        line.update(state);
     };
+    const heartbeat redraw{*io.loop, redraw_interval, [&] {
+                               state.elapsed = clock::now() - start;
+                               line.update(state);
+                           }};
     const studio_settings settings{.lease = chosen.lease,
                                    .stall = chosen.stall,
                                    .report = [&](const dmasync::lease_report& r) { line.print_above(to_string(r)); }};
@@ -79,6 +84,7 @@ int run(const options& chosen) {
         file.commit();
         if (sheet) { sheet->write(chosen.contact_sheet); }
         line.clear();
+        state.elapsed = clock::now() - start;
         print_summary(state, done.locks, io);
         return 0;
     } catch (const std::exception&) {

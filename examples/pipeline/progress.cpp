@@ -12,7 +12,6 @@
 namespace pipeline {
 namespace {
 
-constexpr std::chrono::milliseconds redraw_interval{100};
 constexpr const char* erase_line = "\r\x1b[K";
 
 std::string one_decimal(double value) {
@@ -56,10 +55,8 @@ progress_line::progress_line(when show)
     : shown_{show == when::always || (show == when::on_a_terminal && ::isatty(STDERR_FILENO) == 1)} {}
 
 void progress_line::update(const progress_state& state) {
-    const clock::time_point now = clock::now();
     const std::lock_guard lock{mutex_};
-    if (!shown_ || now < next_) { return; }
-    next_ = now + redraw_interval;
+    if (!shown_) { return; }
     drawn_ = true;
     std::fprintf(stderr, "%s%s", erase_line, progress_text(state).c_str());
     std::fflush(stderr);
@@ -74,7 +71,6 @@ void progress_line::print_above(const std::string& text) {
     const std::lock_guard lock{mutex_};
     erase();
     std::fprintf(stderr, "%s\n", text.c_str());
-    next_ = {};
 }
 
 void progress_line::erase() {

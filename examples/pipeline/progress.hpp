@@ -23,11 +23,9 @@ struct progress_state {
 /// "54 frames in 0.5 s (120.0 fps), 0 leases expired".
 [[nodiscard]] std::string summary_text(const progress_state& state);
 
-/// Redraws the line on the standard error output, at most ten times a second. Threads: any.
+/// Redraws the line on the standard error output. Threads: any.
 class progress_line {
 public:
-    using clock = std::chrono::steady_clock;
-
     enum class when { on_a_terminal, always, never };
 
     explicit progress_line(when show = when::on_a_terminal);
@@ -47,7 +45,6 @@ private:
     std::mutex mutex_;
     bool shown_;
     bool drawn_ = false;
-    clock::time_point next_; // no redraw before
 };
 
 } // namespace pipeline

@@ -112,10 +112,13 @@ task<> take_out(const studio& s, const picture& p, const outlet& out, bytes& sou
 
 // ---- the stages ------------------------------------------------------------------------------------------------------
 
-/// Nobody knows for how long a pipe keeps us waiting, so nothing is locked meanwhile; nor is it in the sink.
+/// Nobody knows for how long a pipe keeps us waiting, so nothing is locked meanwhile, and other stages use the loop; the
+/// same goes for the sink.
 task<> ingest_stage(studio& s, video_input& input) {
     bytes arrived(frame_bytes(s.format));
-    for (std::uint64_t number = 0; input.read_frame(arrived); ++number) {
+    for (std::uint64_t number = 0;; ++number) {
+        const bool more = co_await input.read_frame(s.io, arrived);
+        if (!more) { break; }
         auto unused = co_await s.sources.take();
         picture p{.number = number, .source = std::move(unused)};
         co_await in_time(label("ingest", p), fill, s, p, arrived);
@@ -179,7 +182,7 @@ task<> sink_stage(studio& s, outlet& out) {
         const std::uint64_t number = p->number;
         co_await in_time(label("sink", *p), take_out, s, *p, out, source, result);
         p.reset(); // others can have the frames while we write
-        out.video.write_frame(result);
+        co_await out.video.write_frame(s.io, result);
         if (out.sheet != nullptr) { out.sheet->add(number, source, result); }
         out.progress(++written);
     }

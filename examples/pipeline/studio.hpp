@@ -41,7 +41,7 @@ struct studio {
         : format{video}, io{for_io}, filters{for_filters}, settings{how}, stop{on_stop} {}
 
     const video_format format;
-    dmasync::event_loop& io;      // ingest, overlay and sink: the thread that may be kept waiting by files and pipes
+    dmasync::event_loop& io; // ingest, overlay and sink: the thread that files keep waiting; pipes wait in the loop
     dmasync::event_loop& filters; // denoise and analyse: always ready to look after the leases of the domain
     const studio_settings settings;
     const std::stop_token stop;

@@ -49,15 +49,27 @@ std::optional<std::uint64_t> video_input::frames_expected() const {
 }
 
 bool video_input::read_frame(std::span<std::byte> frame) {
+    bool more = false;
     try {
-        if (reader_->read_frame(frame)) { return true; }
+        more = reader_->read_frame(frame);
     } catch (const std::system_error&) {
         finish(); // when ffmpeg failed, that is the cause to report
         throw;
     }
-    finish();
-    if (frames_read() == 0) { fail(video_errc::no_frames, name_); }
-    return false;
+    if (!more) { finish_at_end(); }
+    return more;
+}
+
+dmasync::task<bool> video_input::read_frame(dmasync::event_loop& loop, std::span<std::byte> frame) {
+    bool more = false;
+    try {
+        more = co_await reader_->read_frame(loop, frame);
+    } catch (const std::system_error&) {
+        finish();
+        throw;
+    }
+    if (!more) { finish_at_end(); }
+    co_return more;
 }
 
 void video_input::open_reader() {
@@ -71,6 +83,11 @@ void video_input::open_reader() {
 
 void video_input::finish() {
     if (decoder_) { decoder_->finish(); }
+}
+
+void video_input::finish_at_end() {
+    finish();
+    if (frames_read() == 0) { fail(video_errc::no_frames, name_); }
 }
 
 } // namespace pipeline

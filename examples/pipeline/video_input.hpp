@@ -5,6 +5,8 @@
 #include "ffmpeg.hpp"
 #include "y4m.hpp"
 
+#include <dmasync/event_loop.hpp>
+#include <dmasync/task.hpp>
 #include <dmasync/unique_fd.hpp>
 
 #include <cstddef>
@@ -33,10 +35,14 @@ public:
     /// Errors: as y4m_reader::read_frame, tool_failed, damaged, and no_frames when the first frame is missing.
     [[nodiscard]] bool read_frame(std::span<std::byte> frame);
 
+    /// The same, leaving the loop to others while there is nothing to read. On the loop's thread.
+    [[nodiscard]] dmasync::task<bool> read_frame(dmasync::event_loop& loop, std::span<std::byte> frame);
+
 private:
     [[nodiscard]] int fd() const noexcept { return decoder_ ? decoder_->fd() : file_.get(); }
     void open_reader();
     void finish();
+    void finish_at_end();
 
     std::string name_;
     std::stop_token stop_;

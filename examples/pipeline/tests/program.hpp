@@ -5,12 +5,17 @@
 #include "support.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstddef>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,6 +34,34 @@ struct surroundings {
 struct outcome {
     int exit_code = -1; // -1 when a signal killed it
     std::string messages;
+};
+
+/// A named pipe, open at both ends.
+class pipe_file {
+public:
+    explicit pipe_file(std::string path) : path_{std::move(path)} {
+        if (::mkfifo(path_.c_str(), 0600) != 0) { pipeline::fail_errno(path_); }
+        fd_.reset(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
+    }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+    void put(std::string_view content) const {
+        pipeline::write_all(fd_.get(), std::as_bytes(std::span{content}), path_);
+    }
+
+    /// Takes `size` bytes out; fewer when they do not come within ten seconds. Returns how many came.
+    [[nodiscard]] std::size_t take(std::size_t size) const {
+        std::vector<std::byte> content(size);
+        std::size_t taken = 0;
+        for (pollfd entry{fd_.get(), POLLIN, 0}; taken<size&& ::poll(&entry, 1, 10'000)> 0;) {
+            taken += pipeline::read_some(fd_.get(), std::span{content}.subspan(taken), path_);
+        }
+        return taken;
+    }
+
+private:
+    std::string path_;
+    dmasync::unique_fd fd_;
 };
 
 /// A running program; it is killed if nobody waits for it.

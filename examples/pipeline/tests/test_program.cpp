@@ -224,3 +224,19 @@ TEST_CASE("standard input and output that are one file are refused, one device i
     CHECK_UNARY(test::read_file(f.in) == small_video);
     CHECK(test::program{{f.in, "/dev/null", "--contact-sheet", "/dev/null"}}.wait().exit_code == 0);
 }
+
+TEST_CASE("frames come out while the input is still open") {
+    const video_format format = test::format_of(64, 48);
+    const std::size_t header = stream_header(format).size() + 1;
+    const std::size_t frame = frame_bytes(format) + std::string_view{"FRAME\n"}.size();
+    const fixture f;
+    const test::pipe_file input{f.folder / "input"};
+    const test::pipe_file output{f.folder / "output"};
+    test::program run{{"-", "-"}, {.input = input.path(), .output = output.path()}};
+    input.put(small_video.substr(0, header));
+    CHECK(output.take(header) == header);
+    for (std::size_t i = 0; i < 5; ++i) {
+        input.put(small_video.substr(header + i * frame, frame));
+        CHECK(output.take(frame) == frame);
+    }
+}

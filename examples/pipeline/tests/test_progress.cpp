@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "progress.hpp"
 
+#include "heartbeat.hpp"
 #include "timestamp.hpp"
+
+#include <dmasync/manual_loop.hpp>
 
 #include <doctest/doctest.h>
 
@@ -47,4 +50,19 @@ TEST_CASE("durations read like a clock") {
     CHECK(duration_text(0.4) == "0:00");
     CHECK(duration_text(62) == "1:02");
     CHECK(duration_text(3602) == "1:00:02");
+}
+
+TEST_CASE("a heart beats at intervals while its loop runs, and no more when it is gone") {
+    dmasync::manual_loop loop;
+    int beats = 0;
+    {
+        const heartbeat heart{loop, 100ms, [&] { ++beats; }};
+        loop.advance(99ms);
+        CHECK(beats == 0);
+        loop.advance(1ms);
+        loop.advance(100ms);
+        CHECK(beats == 2);
+    }
+    loop.advance(1s);
+    CHECK(beats == 2);
 }
