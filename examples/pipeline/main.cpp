@@ -50,16 +50,11 @@ void print_summary(const progress_state& state, const dmasync::domain_counters& 
     std::fputs(text.c_str(), stderr);
 }
 
-/// Returns: the exit code.
-int run(const options& chosen) {
+void make_video(const options& chosen, video_input& input, const std::stop_source& stop) {
     using clock = std::chrono::steady_clock;
-    std::stop_source stop;
-    video_input input{chosen.input, stop.get_token(), chosen.damage};
-
     const dmasync::made_event_loop io = make_loop(chosen.epoll);
     const dmasync::made_event_loop filters = make_loop(chosen.epoll);
-    interruption signals{*filters.loop, stop}; // before there is a file to be left behind
-    output_file file{chosen.output};
+    output_file file{chosen.output, stop.get_token()};
     y4m_writer output{file.fd(), file.name(), input.format(), stop.get_token()};
     std::optional<contact_sheet> sheet;
     if (!chosen.contact_sheet.empty()) { sheet.emplace(input.format()); }
@@ -78,14 +73,22 @@ int run(const options& chosen) {
     const studio_settings settings{.lease = chosen.lease,
                                    .stall = chosen.stall,
                                    .report = [&](const dmasync::lease_report& r) { line.print_above(to_string(r)); }};
+    const run_progress done =
+        run_pipeline(input, output, sheet ? &*sheet : nullptr, *io.loop, *filters.loop, settings, stop, show);
+    file.commit();
+    if (sheet) { sheet->write(chosen.contact_sheet); }
+    line.clear();
+    state.elapsed = clock::now() - start;
+    print_summary(state, done.locks, io);
+}
+
+/// Returns: the exit code.
+int run(const options& chosen) {
+    const std::stop_source stop;
+    video_input input{chosen.input, stop.get_token(), chosen.damage};
+    interruption signals{stop}; // before there is a file to be left behind
     try {
-        const run_progress done =
-            run_pipeline(input, output, sheet ? &*sheet : nullptr, *io.loop, *filters.loop, settings, stop, show);
-        file.commit();
-        if (sheet) { sheet->write(chosen.contact_sheet); }
-        line.clear();
-        state.elapsed = clock::now() - start;
-        print_summary(state, done.locks, io);
+        make_video(chosen, input, stop);
         return 0;
     } catch (const std::exception&) {
         if (signals.signal() == 0) { throw; }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "output_file.hpp"
 
+#include "fd_io.hpp"
 #include "video_error.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 namespace pipeline {
 namespace fs = std::filesystem;
@@ -21,6 +24,18 @@ bool is_special(const fs::path& target) {
     return fs::exists(status) && !fs::is_regular_file(status);
 }
 
+/// Returns -1 with errno on failure.
+int open_special(const std::string& path, const std::string& name, const std::stop_token& stop) {
+    using namespace std::chrono_literals;
+    for (;;) {
+        throw_if_stopped(stop, name);
+        const int fd = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0) { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK); } // ours alone: it was opened here
+        if (fd >= 0 || errno != ENXIO || !fs::is_fifo(path)) { return fd; }
+        std::this_thread::sleep_for(20ms); // nobody reads it yet
+    }
+}
+
 void sync_folder(const fs::path& folder, const std::string& name) {
     const dmasync::unique_fd fd{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     if (!fd || ::fsync(fd.get()) != 0) { fail_errno("cannot write the folder of " + name); }
@@ -28,11 +43,12 @@ void sync_folder(const fs::path& folder, const std::string& name) {
 
 } // namespace
 
-output_file::output_file(const std::string& path) : name_{path == "-" ? "standard output" : path} {
+output_file::output_file(const std::string& path, const std::stop_token& stop)
+    : name_{path == "-" ? "standard output" : path} {
     if (path == "-") {
         fd_.reset(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0));
     } else if (is_special(path)) {
-        fd_.reset(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+        fd_.reset(open_special(path, name_, stop));
     } else {
         target_ = fs::weakly_canonical(fs::absolute(path));
         open_temporary();

@@ -5,6 +5,7 @@
 #include <dmasync/unique_fd.hpp>
 
 #include <filesystem>
+#include <stop_token>
 #include <string>
 
 namespace pipeline {
@@ -13,8 +14,9 @@ namespace pipeline {
 /// "-" is the standard output; it, devices and pipes are written directly.
 class output_file {
 public:
+    /// A named pipe is waited for until somebody reads it, or a stop is requested: std::errc::operation_canceled.
     /// Throws std::system_error, also when the standard output is closed.
-    explicit output_file(const std::string& path);
+    explicit output_file(const std::string& path, const std::stop_token& stop = {});
     output_file(const output_file&) = delete;
     output_file& operator=(const output_file&) = delete;
     ~output_file();

@@ -52,8 +52,8 @@ bool video_input::read_frame(std::span<std::byte> frame) {
     bool more = false;
     try {
         more = reader_->read_frame(frame);
-    } catch (const std::system_error&) {
-        finish(); // when ffmpeg failed, that is the cause to report
+    } catch (const std::system_error& error) {
+        explain(error);
         throw;
     }
     if (!more) { finish_at_end(); }
@@ -64,8 +64,8 @@ dmasync::task<bool> video_input::read_frame(dmasync::event_loop& loop, std::span
     bool more = false;
     try {
         more = co_await reader_->read_frame(loop, frame);
-    } catch (const std::system_error&) {
-        finish();
+    } catch (const std::system_error& error) {
+        explain(error);
         throw;
     }
     if (!more) { finish_at_end(); }
@@ -75,10 +75,14 @@ dmasync::task<bool> video_input::read_frame(dmasync::event_loop& loop, std::span
 void video_input::open_reader() {
     try {
         reader_.emplace(fd(), name_, stop_);
-    } catch (const std::system_error&) {
-        finish();
+    } catch (const std::system_error& error) {
+        explain(error);
         throw;
     }
+}
+
+void video_input::explain(const std::system_error& error) {
+    if (error.code() != std::errc::operation_canceled) { finish(); } // else ffmpeg is going to be ended: nobody waits
 }
 
 void video_input::finish() {

@@ -16,6 +16,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <system_error>
 
 namespace pipeline {
 
@@ -41,6 +42,8 @@ public:
 private:
     [[nodiscard]] int fd() const noexcept { return decoder_ ? decoder_->fd() : file_.get(); }
     void open_reader();
+    /// Throws when ffmpeg has failed: that is the cause to report then.
+    void explain(const std::system_error& error);
     void finish();
     void finish_at_end();
 

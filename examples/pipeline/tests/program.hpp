@@ -11,11 +11,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -91,6 +93,14 @@ public:
 
     void send(int signal) const { ::kill(process_, signal); }
 
+    /// Sends it once the program has blocked it, which it does to take care of it.
+    void interrupt(int signal) const {
+        while (((blocked_signals() >> (signal - 1)) & 1) == 0) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{1});
+        }
+        send(signal);
+    }
+
     outcome wait() {
         int status = 0;
         ::waitpid(std::exchange(process_, -1), &status, 0);
@@ -104,6 +114,12 @@ private:
         } else {
             ::posix_spawn_file_actions_addopen(&files, fd, path.c_str(), flags, 0600);
         }
+    }
+
+    [[nodiscard]] unsigned long blocked_signals() const {
+        const std::string status = read_file("/proc/" + std::to_string(process_) + "/status");
+        const std::size_t at = status.find("SigBlk:");
+        return at == status.npos ? 0 : std::stoul(status.substr(at + 8), nullptr, 16);
     }
 
     static std::vector<char*> pointers_to(std::vector<std::string>& words) {

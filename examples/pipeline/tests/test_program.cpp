@@ -187,6 +187,39 @@ TEST_CASE("a signal ends a run whose output nobody takes") {
     CHECK(run.wait().exit_code == 128 + SIGTERM);
 }
 
+TEST_CASE("a signal ends a run whose output is a named pipe that nobody opens") {
+    const fixture f;
+    const std::string fifo = f.folder / "fifo";
+    REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+    test::program run{{f.in, fifo}};
+    run.interrupt(SIGTERM);
+    CHECK(run.wait().exit_code == 128 + SIGTERM);
+}
+
+TEST_CASE("a named pipe gets the video once somebody opens it") {
+    const fixture f;
+    CHECK(test::program{{f.in, f.out}}.wait().exit_code == 0);
+    const std::string fifo = f.folder / "fifo";
+    REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+    test::program run{{f.in, fifo}};
+    std::this_thread::sleep_for(50ms);
+    CHECK_UNARY(test::read_file(fifo) == test::read_file(f.out));
+    CHECK(run.wait().exit_code == 0);
+}
+
+TEST_CASE("a signal ends a run whose ffmpeg hangs, and leaves nothing behind") {
+    const fixture f;
+    const test::temporary_folder tools;
+    test::write_file(tools / "ffmpeg", "#!/bin/sh\n/usr/bin/head -c 20000 '" + f.in + "'; exec /bin/sleep 1000\n");
+    std::filesystem::permissions(tools / "ffmpeg", std::filesystem::perms::owner_all);
+    test::write_file(f.folder / "film.mkv", "whatever");
+    test::program run{{f.folder / "film.mkv", f.out}, {.environment = {"PATH=" + tools.path().string()}}};
+    while (f.folder.entries() < 3) { std::this_thread::sleep_for(1ms); } // both inputs and the temporary file
+    run.send(SIGTERM);
+    CHECK(run.wait().exit_code == 128 + SIGTERM);
+    CHECK(f.folder.entries() == 2);
+}
+
 TEST_CASE("a wrong command line is explained") {
     const test::outcome result = test::program{{"--fast"}}.wait();
     CHECK(result.exit_code == 2);
