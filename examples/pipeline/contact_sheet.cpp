@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "contact_sheet.hpp"
 
-#include "fd_io.hpp"
-#include "output_file.hpp"
 #include "timestamp.hpp"
 
 #include <algorithm>
+#include <string>
 
 namespace pipeline {
 namespace {
@@ -78,12 +77,6 @@ void contact_sheet::draw_pair(image& sheet, std::size_t x, std::size_t y, const 
     sheet.draw(result_x, y, frames.result);
     sheet.draw_text(x, text_y, text_dot, timestamp(frames.number, format_.frame_rate) + "  source", dim_ink);
     sheet.draw_text(result_x, text_y, text_dot, "result", dim_ink);
-}
-
-void contact_sheet::write(const std::string& path) const {
-    output_file file{path};
-    write_all(file.fd(), draw().to_png(), file.name());
-    file.commit();
 }
 
 } // namespace pipeline

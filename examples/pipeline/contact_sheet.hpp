@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
 namespace pipeline {
@@ -26,9 +25,6 @@ public:
 
     /// The picture of all that was added.
     [[nodiscard]] image draw() const;
-
-    /// Writes draw() as a PNG file; all of it or nothing. Throws std::system_error.
-    void write(const std::string& path) const;
 
 private:
     struct pair {

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Can several stages, on two threads, work on the frames of a real video without copies in between, and survive a stage
 // that hangs? Reads a video, runs it through the stages of stages.cpp and writes the result. `--help` says more.
-#include "contact_sheet.hpp"
 #include "fd_io.hpp"
 #include "heartbeat.hpp"
 #include "interruption.hpp"
 #include "options.hpp"
-#include "output_file.hpp"
 #include "progress.hpp"
+#include "results.hpp"
 #include "run.hpp"
 #include "video_input.hpp"
-#include "y4m.hpp"
 
 #include <dmasync/make_event_loop.hpp>
 
@@ -19,7 +17,6 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
-#include <optional>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
@@ -54,10 +51,7 @@ void make_video(const options& chosen, video_input& input, const std::stop_sourc
     using clock = std::chrono::steady_clock;
     const dmasync::made_event_loop io = make_loop(chosen.epoll);
     const dmasync::made_event_loop filters = make_loop(chosen.epoll);
-    output_file file{chosen.output, stop.get_token()};
-    y4m_writer output{file.fd(), file.name(), input.format(), stop.get_token()};
-    std::optional<contact_sheet> sheet;
-    if (!chosen.contact_sheet.empty()) { sheet.emplace(input.format()); }
+    results made{chosen.output, chosen.contact_sheet, input.format(), stop.get_token()};
 
     progress_line line;
     progress_state state{.frames_total = chosen.frames_total ? chosen.frames_total : input.frames_expected()};
@@ -74,9 +68,8 @@ void make_video(const options& chosen, video_input& input, const std::stop_sourc
                                    .stall = chosen.stall,
                                    .report = [&](const dmasync::lease_report& r) { line.print_above(to_string(r)); }};
     const run_progress done =
-        run_pipeline(input, output, sheet ? &*sheet : nullptr, *io.loop, *filters.loop, settings, stop, show);
-    file.commit();
-    if (sheet) { sheet->write(chosen.contact_sheet); }
+        run_pipeline(input, made.video(), made.sheet(), *io.loop, *filters.loop, settings, stop, show);
+    made.commit();
     line.clear();
     state.elapsed = clock::now() - start;
     print_summary(state, done.locks, io);

@@ -187,13 +187,17 @@ TEST_CASE("a signal ends a run whose output nobody takes") {
     CHECK(run.wait().exit_code == 128 + SIGTERM);
 }
 
-TEST_CASE("a signal ends a run whose output is a named pipe that nobody opens") {
+TEST_CASE("a signal ends a run whose output or contact sheet is a named pipe that nobody opens") {
     const fixture f;
     const std::string fifo = f.folder / "fifo";
     REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
-    test::program run{{f.in, fifo}};
-    run.interrupt(SIGTERM);
-    CHECK(run.wait().exit_code == 128 + SIGTERM);
+    for (const auto& words :
+         std::vector<std::vector<std::string>>{{f.in, fifo}, {f.in, f.out, "--contact-sheet", fifo}}) {
+        test::program run{words};
+        run.interrupt(SIGTERM);
+        CHECK(run.wait().exit_code == 128 + SIGTERM);
+        CHECK(f.folder.entries() == 2);
+    }
 }
 
 TEST_CASE("a named pipe gets the video once somebody opens it") {
