@@ -81,7 +81,10 @@ void throw_if_stopped(const std::stop_token& stop, const std::string& name) {
     }
 }
 
-void ignore_broken_pipe_signal() noexcept { std::signal(SIGPIPE, SIG_IGN); }
+void make_write_signals_errors() noexcept {
+    std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
+}
 
 void occupy_closed_descriptors() noexcept {
     int fd = -1;

@@ -32,8 +32,9 @@ void write_all(int fd, std::span<const std::byte> bytes, const std::string& name
 /// Throws std::errc::operation_canceled, as std::system_error naming `name`, after a stop request.
 void throw_if_stopped(const std::stop_token& stop, const std::string& name);
 
-/// Makes a write to a pipe nobody reads an error (EPIPE) instead of a silent death of the process.
-void ignore_broken_pipe_signal() noexcept;
+/// Makes errors of what would otherwise be the death of the process: a write to a pipe nobody reads (EPIPE), and one
+/// beyond the largest size that a file may have (EFBIG).
+void make_write_signals_errors() noexcept;
 
 /// Puts something that can be neither read nor written in the place of a closed standard input, output or error: a file
 /// opened later would get its number, and messages would end up in the video.

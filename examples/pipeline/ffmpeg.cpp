@@ -20,8 +20,8 @@
 namespace pipeline {
 namespace {
 
-/// What the child gets: the pipe as its standard output, a file for what it has to say, no input, and SIGPIPE as it is
-/// by default.
+/// What the child gets: the pipe as its standard output, a file for what it has to say, no input, and the signals that
+/// we ignore as they are by default.
 class child_setup {
 public:
     child_setup(int output, int messages) {
@@ -32,6 +32,7 @@ public:
         ::sigset_t signals;
         ::sigemptyset(&signals);
         ::sigaddset(&signals, SIGPIPE);
+        ::sigaddset(&signals, SIGXFSZ);
         ::posix_spawnattr_init(&attributes_);
         ::posix_spawnattr_setsigdefault(&attributes_, &signals);
         ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGDEF);

@@ -23,7 +23,7 @@ bool is_ignored(int signal) noexcept {
 sigset_t handled_signals() noexcept {
     sigset_t set;
     ::sigemptyset(&set);
-    for (const int signal : {SIGINT, SIGTERM}) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
         if (!is_ignored(signal)) { ::sigaddset(&set, signal); }
     }
     return set;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file interruption.hpp  Ctrl-C and `kill` as a stop request: there is a half-written file to remove.
+/// \file interruption.hpp  Ctrl-C, `kill` and a terminal that goes away as a stop request: there is a half-written file to remove.
 
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/event_loop.hpp>
@@ -12,7 +12,7 @@
 
 namespace pipeline {
 
-/// From its construction on, SIGINT and SIGTERM no longer end the process, but request a stop: whatever its threads are
+/// From its construction on, SIGINT, SIGTERM, SIGHUP and SIGQUIT no longer end the process, but request a stop: whatever its threads are
 /// doing or waiting for, since a thread of its own waits for the signals. Where one of them is ignored, as in a background
 /// job, it stays so.
 ///

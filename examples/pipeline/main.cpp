@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
     if (chosen.help) { return std::fputs(usage.data(), stdout) < 0; }
     try {
         occupy_closed_descriptors();
-        ignore_broken_pipe_signal();
+        make_write_signals_errors();
         return run(chosen);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "dmasync_pipeline: %s\n", error.what());

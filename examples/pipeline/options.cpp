@@ -26,7 +26,8 @@ from the standard input. OUTPUT is a YUV4MPEG2 file, which appears when it is co
   --epoll                uses epoll even where there is io_uring
   --help                 prints this
 
-Exits with 0; with 1 after an error, with 2 for a wrong command line, with 130 or 143 when it was interrupted.
+Exits with 0; with 1 after an error, with 2 for a wrong command line, with 128 and the signal's number when it was
+interrupted.
 )";
 
 namespace {

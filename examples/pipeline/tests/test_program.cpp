@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -147,6 +148,19 @@ TEST_CASE("a full disk is reported") {
     CHECK(result.messages == "dmasync_pipeline: cannot write /dev/full: No space left on device\n");
 }
 
+TEST_CASE("a file that may not grow any more is reported, and leaves nothing behind") {
+    const fixture f;
+    rlimit before{};
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    const rlimit small{16'384, before.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small); // children inherit it
+    const test::outcome result = test::program{{f.in, f.out}}.wait();
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    CHECK(result.exit_code == 1);
+    CHECK(result.messages == "dmasync_pipeline: cannot write " + f.out + ": File too large\n");
+    CHECK(f.folder.entries() == 1);
+}
+
 TEST_CASE("a reader that goes away is reported") {
     const fixture f;
     const std::string fifo = f.folder / "fifo";
@@ -161,7 +175,7 @@ TEST_CASE("a reader that goes away is reported") {
 }
 
 TEST_CASE("a signal ends a run that waits for input, and leaves nothing behind") {
-    for (const int signal : {SIGINT, SIGTERM}) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
         const fixture f;
         const std::string fifo = f.folder / "fifo";
         REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
