@@ -12,6 +12,7 @@ const char* text_of(video_errc code) noexcept {
     case video_errc::bad_header: return "malformed YUV4MPEG2 header";
     case video_errc::bad_size: return "frame size missing or out of range";
     case video_errc::unsupported_colour: return "unsupported colour space";
+    case video_errc::mixed_interlacing: return "frames of mixed interlacing are not supported";
     case video_errc::truncated_header: return "the stream ends inside its header";
     case video_errc::bad_frame_header: return "malformed frame header";
     case video_errc::truncated_frame: return "the stream ends inside a frame";

@@ -12,6 +12,7 @@ enum class video_errc {
     bad_header,
     bad_size,
     unsupported_colour,
+    mixed_interlacing,
     truncated_header,
     bad_frame_header,
     truncated_frame,

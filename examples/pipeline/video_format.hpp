@@ -23,7 +23,7 @@ struct video_format {
     std::size_t height = 0;
     rational frame_rate;
     rational pixel_aspect;
-    char interlacing = '?';                         // 'p', 't', 'b', 'm' or '?', as in the header
+    char interlacing = '?';                         // 'p', 't', 'b' or '?', as in the header
     colour_space colour = colour_space::yuv420jpeg; // what a header without a colour space means
     std::string extensions;                         // the header's X parameters, each with a leading blank
 
@@ -45,10 +45,11 @@ inline constexpr std::size_t largest_side = 16384;
 [[nodiscard]] bool full_range(const video_format& format) noexcept;
 
 /// Parses "YUV4MPEG2 W... H... ..." without its newline. `name` is what errors call the stream.
-/// Errors: not_y4m, bad_header, bad_size, unsupported_colour, as std::system_error.
+/// Errors: not_y4m, bad_header, bad_size, unsupported_colour, mixed_interlacing, as std::system_error.
 [[nodiscard]] video_format parse_stream_header(std::string_view line, const std::string& name);
 
-/// The header line of `format`, without its newline.
+/// The header line of `format`, without its newline. Extensions that make it too long for players are left out; only the
+/// full range stays, which says what the samples mean.
 [[nodiscard]] std::string stream_header(const video_format& format);
 
 } // namespace pipeline

@@ -77,9 +77,22 @@ TEST_CASE("a header without a width or a height is refused") {
 }
 
 TEST_CASE("malformed parameters are refused") {
-    for (const std::string parameter : {"F24", "F24:0", "F:", "A1:x", "Iz", "I", "Q1", "F4294967296:1"}) {
+    for (const std::string parameter :
+         {"F24", "F24:0", "F:", "A1:x", "Iz", "I", "Q1", "F2147483648:1", "A1:2147483648"}) {
         CHECK(error_in("YUV4MPEG2 W2 H2 " + parameter) == video_errc::bad_header);
     }
+}
+
+TEST_CASE("mixed interlacing is refused: no player takes it") {
+    CHECK(error_in("YUV4MPEG2 W2 H2 Im") == video_errc::mixed_interlacing);
+}
+
+TEST_CASE("extensions that make a header too long for players are left out, except the full range") {
+    const std::string shape = "YUV4MPEG2 W320 H136 F24:1 Ip A1:1 C420jpeg";
+    const std::string note = " X" + std::string(60, 'x');
+    CHECK(stream_header(parse(shape + note)) == shape);
+    CHECK(stream_header(parse(shape + note + " XCOLORRANGE=FULL")) == shape + " XCOLORRANGE=FULL");
+    CHECK(stream_header(parse(shape + " Xnote XCOLORRANGE=FULL")) == shape + " Xnote XCOLORRANGE=FULL");
 }
 
 TEST_CASE("what does not begin with the magic word is no stream") {
