@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "contact_sheet.hpp"
 
+#include "font.hpp"
 #include "timestamp.hpp"
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 namespace pipeline {
 namespace {
@@ -23,6 +25,10 @@ constexpr std::size_t heading_height = 2 * text_line + 12;
 constexpr rgb paper{24, 26, 30};
 constexpr rgb bright_ink{236, 236, 236};
 constexpr rgb dim_ink{150, 156, 166};
+
+constexpr std::string_view heading = "dmasync pipeline";
+
+std::size_t pixel_width(std::string_view text) noexcept { return text_dot * text_width(text); }
 
 std::string describe(const video_format& format, std::uint64_t frames) {
     return std::to_string(frames) + " frames - " + std::to_string(format.width) + " x " + std::to_string(format.height);
@@ -55,27 +61,45 @@ std::vector<const contact_sheet::pair*> contact_sheet::selection() const {
     return chosen;
 }
 
+std::string contact_sheet::label(const pair& frames) const {
+    return timestamp(frames.number, format_.frame_rate) + "  source ";
+}
+
+/// A cell has room for its picture and for the text below it.
+contact_sheet::layout contact_sheet::arrange(const std::vector<const pair*>& chosen) const {
+    const std::string description = describe(format_, frames_);
+    layout cells{.source_width = thumbnail_.width, .result_width = std::max(thumbnail_.width, pixel_width("result"))};
+    for (const pair* frames : chosen) {
+        cells.source_width = std::max(cells.source_width, pixel_width(label(*frames)));
+    }
+    cells.pair_width = cells.source_width + gap_in_pair + cells.result_width;
+    const std::size_t text = std::max(pixel_width(heading), pixel_width(description));
+    cells.sheet_width = margin + std::max(text + margin, pairs_per_row * (cells.pair_width + margin));
+    return cells;
+}
+
 image contact_sheet::draw() const {
     const std::vector<const pair*> chosen = selection();
-    const std::size_t pair_width = 2 * thumbnail_.width + gap_in_pair;
+    const layout cells = arrange(chosen);
     const std::size_t row_height = thumbnail_.height + text_line + margin / 2;
     const std::size_t rows = (chosen.size() + pairs_per_row - 1) / pairs_per_row;
-    image sheet{margin + pairs_per_row * (pair_width + margin), 2 * margin + heading_height + rows * row_height, paper};
-    sheet.draw_text(margin, margin, text_dot, "dmasync pipeline", bright_ink);
+    image sheet{cells.sheet_width, 2 * margin + heading_height + rows * row_height, paper};
+    sheet.draw_text(margin, margin, text_dot, heading, bright_ink);
     sheet.draw_text(margin, margin + text_line, text_dot, describe(format_, frames_), dim_ink);
     for (std::size_t i = 0; i < chosen.size(); ++i) {
-        const std::size_t x = margin + i % pairs_per_row * (pair_width + margin);
-        draw_pair(sheet, x, margin + heading_height + i / pairs_per_row * row_height, *chosen[i]);
+        const std::size_t x = margin + i % pairs_per_row * (cells.pair_width + margin);
+        const std::size_t y = margin + heading_height + i / pairs_per_row * row_height;
+        draw_pair(sheet, x, x + cells.source_width + gap_in_pair, y, *chosen[i]);
     }
     return sheet;
 }
 
-void contact_sheet::draw_pair(image& sheet, std::size_t x, std::size_t y, const pair& frames) const {
-    const std::size_t result_x = x + thumbnail_.width + gap_in_pair;
+void contact_sheet::draw_pair(image& sheet, std::size_t x, std::size_t result_x, std::size_t y,
+                              const pair& frames) const {
     const std::size_t text_y = y + thumbnail_.height + 6;
     sheet.draw(x, y, frames.source);
     sheet.draw(result_x, y, frames.result);
-    sheet.draw_text(x, text_y, text_dot, timestamp(frames.number, format_.frame_rate) + "  source", dim_ink);
+    sheet.draw_text(x, text_y, text_dot, label(frames), dim_ink);
     sheet.draw_text(result_x, text_y, text_dot, "result", dim_ink);
 }
 

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace pipeline {
@@ -33,9 +34,18 @@ private:
         image result;
     };
 
+    struct layout { // in pixels
+        std::size_t source_width = 0;
+        std::size_t result_width = 0;
+        std::size_t pair_width = 0;
+        std::size_t sheet_width = 0;
+    };
+
     void thin_out();
     [[nodiscard]] std::vector<const pair*> selection() const;
-    void draw_pair(image& sheet, std::size_t x, std::size_t y, const pair& frames) const;
+    [[nodiscard]] std::string label(const pair& frames) const;
+    [[nodiscard]] layout arrange(const std::vector<const pair*>& chosen) const;
+    void draw_pair(image& sheet, std::size_t x, std::size_t result_x, std::size_t y, const pair& frames) const;
 
     video_format format_;
     image_size thumbnail_;

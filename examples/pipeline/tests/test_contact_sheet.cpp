@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "contact_sheet.hpp"
 
+#include "font.hpp"
 #include "support.hpp"
 
 #include <doctest/doctest.h>
@@ -55,6 +56,15 @@ TEST_CASE("a contact sheet has two pairs in a row and at most six rows") {
     const std::size_t row = sheet_of(format, 3).draw().height() - one_row;
     CHECK(sheet_of(format, 12).draw().height() == one_row + 5 * row);
     CHECK(sheet_of(format, 500).draw().height() == one_row + 5 * row);
+}
+
+TEST_CASE("a contact sheet of narrow frames has room for its texts") {
+    video_format format = test::format_of(8, 360);
+    format.frame_rate = {24, 1};
+    const std::size_t label = 2 * text_width("0:00.000  source");
+    const std::size_t result = 2 * text_width("result");
+    CHECK(sheet_of(format, 1).draw().width() >= 2 * (label + result));
+    CHECK(sheet_of(test::format_of(1, 16384), 1).draw().width() >= 2 * text_width("1 frames - 1 x 16384"));
 }
 
 TEST_CASE("a contact sheet of no frames is still a picture") {
