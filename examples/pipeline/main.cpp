@@ -5,6 +5,7 @@
 #include "heartbeat.hpp"
 #include "interruption.hpp"
 #include "options.hpp"
+#include "printable.hpp"
 #include "progress.hpp"
 #include "results.hpp"
 #include "run.hpp"
@@ -17,6 +18,7 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
@@ -27,6 +29,8 @@ using namespace pipeline;
 namespace {
 
 constexpr std::chrono::milliseconds redraw_interval{100};
+
+void complain(const std::string& what) { std::fprintf(stderr, "dmasync_pipeline: %s\n", printable(what).c_str()); }
 
 dmasync::made_event_loop make_loop(bool epoll) {
     if (epoll) { return {std::make_unique<dmasync::epoll_loop>(), "epoll", {}}; }
@@ -47,11 +51,10 @@ void print_summary(const progress_state& state, const dmasync::domain_counters& 
     std::fputs(text.c_str(), stderr);
 }
 
-void make_video(const options& chosen, video_input& input, const std::stop_source& stop) {
+void make_video(const options& chosen, video_input& input, results& made, const std::stop_source& stop) {
     using clock = std::chrono::steady_clock;
     const dmasync::made_event_loop io = make_loop(chosen.epoll);
     const dmasync::made_event_loop filters = make_loop(chosen.epoll);
-    results made{chosen.output, chosen.contact_sheet, input.format(), stop.get_token()};
 
     progress_line line;
     progress_state state{.frames_total = chosen.frames_total ? chosen.frames_total : input.frames_expected()};
@@ -80,13 +83,22 @@ int run(const options& chosen) {
     const std::stop_source stop;
     video_input input{chosen.input, stop.get_token(), chosen.damage};
     interruption signals{stop}; // before there is a file to be left behind
+    std::optional<results> made;
     try {
-        make_video(chosen, input, stop);
+        made.emplace(chosen.output, chosen.contact_sheet, input.format(), stop.get_token());
+        make_video(chosen, input, *made, stop);
         return 0;
     } catch (const std::exception&) {
         if (signals.signal() == 0) { throw; }
-        return 128 + signals.signal(); // the error is what came of it
+        complain("interrupted; " + (made ? made->outcome() : "nothing was written")); // the error is what came of it
+        return 128 + signals.signal();
     }
+}
+
+int print_usage() {
+    const bool written = std::fputs(usage.data(), stdout) >= 0 && std::fflush(stdout) == 0;
+    if (!written) { complain("cannot write the help"); }
+    return written ? 0 : 1;
 }
 
 } // namespace
@@ -97,16 +109,16 @@ int main(int argc, char** argv) {
         chosen = parse_options(std::span{argv + 1, static_cast<std::size_t>(argc - 1)});
         if (!chosen.help) { refuse_shared_files(chosen); }
     } catch (const std::invalid_argument& wrong) {
-        std::fprintf(stderr, "dmasync_pipeline: %s (--help says more)\n", wrong.what());
+        complain(std::string{wrong.what()} + " (--help says more)");
         return 2;
     }
-    if (chosen.help) { return std::fputs(usage.data(), stdout) < 0; }
+    if (chosen.help) { return print_usage(); }
     try {
         occupy_closed_descriptors();
         make_write_signals_errors();
         return run(chosen);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "dmasync_pipeline: %s\n", error.what());
+        complain(error.what());
         return 1;
     }
 }

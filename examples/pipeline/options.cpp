@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstddef>
+#include <optional>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 namespace pipeline {
 
@@ -25,6 +28,7 @@ from the standard input. OUTPUT is a YUV4MPEG2 file, which appears when it is co
   --tolerate-damage      goes on where ffmpeg finds INPUT damaged; otherwise that is an error
   --epoll                uses epoll even where there is io_uring
   --help                 prints this
+  --                     what follows are files, whatever they are called
 
 Exits with 0; with 1 after an error, with 2 for a wrong command line, with 128 and the signal's number when it was
 interrupted.
@@ -38,15 +42,31 @@ public:
 
     [[nodiscard]] bool empty() const noexcept { return rest_.empty(); }
 
+    /// An option that has its value attached, as in "--lease=200", comes without it.
     std::string_view next() {
+        std::string_view word = take();
+        const std::size_t equals = word.starts_with("--") ? word.find('=') : word.npos;
+        if (equals != word.npos) {
+            attached_ = word.substr(equals + 1);
+            word = word.substr(0, equals);
+        }
+        return word;
+    }
+
+    std::string_view take() {
         const std::string_view word = rest_.front();
         rest_ = rest_.subspan(1);
         return word;
     }
 
     std::string_view value_of(std::string_view option) {
+        if (attached_) { return *std::exchange(attached_, std::nullopt); }
         if (rest_.empty()) { throw std::invalid_argument{std::string{option} + " needs a value"}; }
-        return next();
+        return take();
+    }
+
+    void refuse_value_of(std::string_view option) const {
+        if (attached_) { throw std::invalid_argument{std::string{option} + " takes no value"}; }
     }
 
     std::uint64_t number_of(std::string_view option) {
@@ -61,7 +81,14 @@ public:
 
 private:
     std::span<const char* const> rest_;
+    std::optional<std::string_view> attached_; // the value of the option that came last, until it is asked for
 };
+
+std::string_view file_of(command_line& line, std::string_view option) {
+    const std::string_view name = line.value_of(option);
+    if (name.empty()) { throw std::invalid_argument{std::string{option} + " needs the name of a file"}; }
+    return name;
+}
 
 std::chrono::milliseconds lease_of(std::uint64_t milliseconds) {
     constexpr std::uint64_t longest = 24 * 60 * 60 * 1000;
@@ -77,24 +104,33 @@ void take_file(options& chosen, std::string_view name) {
     file = name;
 }
 
+void take_option(options& chosen, command_line& line, std::string_view option) {
+    if (option == "--help" || option == "-h") {
+        chosen.help = true;
+    } else if (option == "--epoll") {
+        chosen.epoll = true;
+    } else if (option == "--tolerate-damage") {
+        chosen.damage = on_damage::tolerate;
+    } else if (option == "--contact-sheet") {
+        chosen.contact_sheet = file_of(line, option);
+    } else if (option == "--frames-total") {
+        chosen.frames_total = line.number_of(option);
+    } else if (option == "--lease") {
+        chosen.lease = lease_of(line.number_of(option));
+    } else if (option == "--stall") {
+        chosen.stall = line.number_of(option);
+    } else {
+        throw std::invalid_argument{"unknown option " + std::string{option}};
+    }
+    line.refuse_value_of(option);
+}
+
 void take_word(options& chosen, command_line& line) {
     const std::string_view word = line.next();
-    if (word == "--help" || word == "-h") {
-        chosen.help = true;
-    } else if (word == "--epoll") {
-        chosen.epoll = true;
-    } else if (word == "--tolerate-damage") {
-        chosen.damage = on_damage::tolerate;
-    } else if (word == "--contact-sheet") {
-        chosen.contact_sheet = line.value_of(word);
-    } else if (word == "--frames-total") {
-        chosen.frames_total = line.number_of(word);
-    } else if (word == "--lease") {
-        chosen.lease = lease_of(line.number_of(word));
-    } else if (word == "--stall") {
-        chosen.stall = line.number_of(word);
+    if (word == "--") {
+        while (!line.empty()) { take_file(chosen, line.take()); }
     } else if (word.starts_with('-') && word != "-") {
-        throw std::invalid_argument{"unknown option " + std::string{word}};
+        take_option(chosen, line, word);
     } else {
         take_file(chosen, word);
     }

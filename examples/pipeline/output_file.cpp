@@ -61,7 +61,11 @@ output_file::~output_file() {
 }
 
 void output_file::commit() {
-    if (temporary_.empty()) { return; }
+    if (!temporary_.empty()) { publish(); }
+    complete_ = true;
+}
+
+void output_file::publish() {
     if (::fsync(fd_.get()) != 0 || ::close(fd_.release()) != 0) { fail_errno("cannot write " + name_); }
     if (::rename(temporary_.c_str(), target_.c_str()) != 0) { fail_errno("cannot write " + name_); }
     temporary_.clear();

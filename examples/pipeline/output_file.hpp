@@ -25,16 +25,23 @@ public:
     /// What to call it in messages.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
+    /// Whether what is written appears at once, and nothing can be taken back.
+    [[nodiscard]] bool is_direct() const noexcept { return target_.empty(); }
+    /// Whether commit() has put it under its name.
+    [[nodiscard]] bool is_complete() const noexcept { return complete_; }
+
     /// Brings the data to the disk, then the name to the data. Throws std::system_error; the target is then as it was.
     void commit();
 
 private:
     void open_temporary();
+    void publish();
 
     std::string name_;
     std::filesystem::path target_;    // symbolic links resolved: the rename must not replace a link
     std::filesystem::path temporary_; // invariant: empty, or a file to delete
     dmasync::unique_fd fd_;
+    bool complete_ = false;
 };
 
 } // namespace pipeline

@@ -28,9 +28,12 @@ void results::commit() {
     try {
         write_all(sheet_file_->fd(), picture, sheet_file_->name(), stop_);
         sheet_file_->commit();
-    } catch (const std::system_error& error) {
-        throw std::runtime_error{std::string{error.what()} + "; the video " + video_file_.name() + " is complete"};
-    }
+    } catch (const std::system_error& error) { throw std::runtime_error{std::string{error.what()} + "; " + outcome()}; }
+}
+
+std::string results::outcome() const {
+    if (video_file_.is_complete()) { return "the video " + video_file_.name() + " is complete"; }
+    return video_file_.is_direct() ? video_file_.name() + " is incomplete" : "nothing was written";
 }
 
 } // namespace pipeline

@@ -27,6 +27,9 @@ public:
     /// the video is complete all the same.
     void commit();
 
+    /// What there is of the video now, should this be the end: "nothing was written", say.
+    [[nodiscard]] std::string outcome() const;
+
 private:
     std::stop_token stop_;
     output_file video_file_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "video_input.hpp"
 
+#include "printable.hpp"
 #include "video_error.hpp"
 
 #include <fcntl.h>
@@ -20,15 +21,16 @@ bool is_regular(int fd) noexcept {
     return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-bool begins_like_y4m(int fd) noexcept {
-    constexpr std::string_view magic = "YUV4MPEG2";
-    std::array<char, magic.size()> head{};
+bool begins_with(std::string_view magic, int fd) noexcept {
+    std::array<char, 16> head{};
     const ssize_t count = ::pread(fd, head.data(), head.size(), 0);
-    return count > 0 && std::string_view{head.data(), static_cast<std::size_t>(count)} == magic;
+    return count > 0 && std::string_view{head.data(), static_cast<std::size_t>(count)}.starts_with(magic);
 }
 
+bool is_gzipped(int fd) noexcept { return is_regular(fd) && begins_with("\x1f\x8b", fd); }
+
 bool needs_decoder(const std::string& path, int fd) {
-    return is_regular(fd) && !path.ends_with(".y4m") && !begins_like_y4m(fd);
+    return is_regular(fd) && !path.ends_with(".y4m") && !begins_with("YUV4MPEG2", fd);
 }
 
 } // namespace
@@ -37,8 +39,12 @@ video_input::video_input(const std::string& path, std::stop_token stop, on_damag
     : name_{path == "-" ? "standard input" : path}, stop_{std::move(stop)} {
     file_.reset(path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file_) { fail_errno("cannot open " + name_); }
+    if (path != "-" && is_gzipped(file_.get())) {
+        fail(video_errc::not_y4m,
+             name_ + " is compressed: gunzip -c " + shell_word(path) + " | dmasync_pipeline - ...");
+    }
     if (path != "-" && needs_decoder(path, file_.get())) { decoder_ = std::make_unique<ffmpeg>(path, what); }
-    open_reader();
+    open_reader(path == "-");
 }
 
 std::optional<std::uint64_t> video_input::frames_expected() const {
@@ -72,12 +78,14 @@ dmasync::task<bool> video_input::read_frame(dmasync::event_loop& loop, std::span
     co_return more;
 }
 
-void video_input::open_reader() {
+void video_input::open_reader(bool from_stdin) {
     try {
         reader_.emplace(fd(), name_, stop_);
     } catch (const std::system_error& error) {
         explain(error);
-        throw;
+        if (!from_stdin || error.code() != video_errc::not_y4m) { throw; }
+        fail(video_errc::not_y4m, name_ + " (other videos: ffmpeg -i FILE -f yuv4mpegpipe -pix_fmt yuv420p - | " +
+                                      "dmasync_pipeline - ...)");
     }
 }
 

@@ -41,7 +41,7 @@ public:
 
 private:
     [[nodiscard]] int fd() const noexcept { return decoder_ ? decoder_->fd() : file_.get(); }
-    void open_reader();
+    void open_reader(bool from_stdin);
     /// Throws when ffmpeg has failed: that is the cause to report then.
     void explain(const std::system_error& error);
     void finish();

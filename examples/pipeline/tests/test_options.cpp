@@ -43,6 +43,18 @@ TEST_CASE("options may stand anywhere") {
     CHECK(chosen.damage == on_damage::tolerate);
 }
 
+TEST_CASE("a value may be attached to its option") {
+    CHECK(parse({"in", "out", "--contact-sheet=a=b.png"}).contact_sheet == "a=b.png");
+    CHECK(parse({"in", "out", "--stall=7"}).stall == 7U);
+    CHECK(refusal({"in", "out", "--epoll=yes"}) == "--epoll takes no value");
+}
+
+TEST_CASE("after -- come files, whatever they are called") {
+    const options chosen = parse({"--epoll", "--", "--in=1", "--"});
+    CHECK(chosen.input == "--in=1");
+    CHECK(chosen.output == "--");
+}
+
 TEST_CASE("help needs no files") { CHECK(parse({"--help"}).help); }
 
 TEST_CASE("a wrong command line is refused with the reason") {
@@ -51,6 +63,8 @@ TEST_CASE("a wrong command line is refused with the reason") {
     CHECK(refusal({"in", "out", "more"}) == "there must be one INPUT and one OUTPUT");
     CHECK(refusal({"in", ""}) == "there must be one INPUT and one OUTPUT");
     CHECK(refusal({"in", "out", "--fast"}) == "unknown option --fast");
+    CHECK(refusal({"in", "out", "--contact-sheet", ""}) == "--contact-sheet needs the name of a file");
+    CHECK(refusal({"in", "out", "--contact-sheet="}) == "--contact-sheet needs the name of a file");
     CHECK(refusal({"in", "out", "--lease"}) == "--lease needs a value");
     CHECK(refusal({"in", "out", "--stall", "-1"}) == "--stall: -1 is not a number");
     CHECK(refusal({"in", "out", "--frames-total", "5x"}) == "--frames-total: 5x is not a number");

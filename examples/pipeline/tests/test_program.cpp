@@ -184,7 +184,9 @@ TEST_CASE("a signal ends a run that waits for input, and leaves nothing behind")
         test::program run{{"-", f.out}, {.input = fifo}};
         while (f.folder.entries() < 3) { std::this_thread::sleep_for(1ms); } // input, fifo, temporary file
         run.send(signal);
-        CHECK(run.wait().exit_code == 128 + signal);
+        const test::outcome result = run.wait();
+        CHECK(result.exit_code == 128 + signal);
+        CHECK(result.messages == "dmasync_pipeline: interrupted; nothing was written\n");
         CHECK(f.folder.entries() == 2);
     }
 }
@@ -198,7 +200,9 @@ TEST_CASE("a signal ends a run whose output nobody takes") {
     std::array<std::byte, 1> first{};
     CHECK(read_full(both.get(), first, "fifo") == 1); // it has begun to write; the pipe has no room for all
     run.send(SIGTERM);
-    CHECK(run.wait().exit_code == 128 + SIGTERM);
+    const test::outcome result = run.wait();
+    CHECK(result.exit_code == 128 + SIGTERM);
+    CHECK(result.messages == "dmasync_pipeline: interrupted; standard output is incomplete\n");
 }
 
 TEST_CASE("a signal ends a run whose output or contact sheet is a named pipe that nobody opens") {
@@ -290,4 +294,20 @@ TEST_CASE("frames come out while the input is still open") {
         input.put(small_video.substr(header + i * frame, frame));
         CHECK(output.take(frame) == frame);
     }
+}
+
+TEST_CASE("another video on standard input is refused with the command that helps") {
+    const fixture f{"RIFF....AVI "};
+    const test::outcome result = test::program{{"-", f.out}, {.input = f.in}}.wait();
+    CHECK(result.exit_code == 1);
+    CHECK(result.messages.find("-f yuv4mpegpipe -pix_fmt yuv420p - | dmasync_pipeline - ...") != std::string::npos);
+}
+
+TEST_CASE("bytes of the input that could do something to a terminal are escaped in messages") {
+    fixture{with_header("YUV4MPEG2 W64 H48 C\x1b[31m\x9b")}.fails_with("parameter C\\x1b[31m\\x9b (known are");
+}
+
+TEST_CASE("help that cannot be written is an error") {
+    CHECK(test::program{{"--help"}}.wait().exit_code == 0);
+    CHECK(test::program{{"--help"}, {.output = "/dev/full"}}.wait().exit_code == 1);
 }

@@ -70,6 +70,14 @@ TEST_CASE("a file called .y4m that is something else is refused") {
     CHECK(error_in(folder / "a.y4m") == video_errc::not_y4m);
 }
 
+TEST_CASE("a compressed file is refused with the command that helps") {
+    const test::temporary_folder folder;
+    test::write_file(folder / "a film.y4m.gz", "\x1f\x8b...");
+    CHECK(error_in(folder / "a film.y4m.gz") == video_errc::not_y4m);
+    const std::string message = test::message_of([&] { count_frames(folder / "a film.y4m.gz"); });
+    CHECK(message.find("gunzip -c '" + (folder / "a film.y4m.gz") + "' | dmasync_pipeline - ...") != message.npos);
+}
+
 TEST_CASE("a file that does not exist is an error that names it") {
     const test::temporary_folder folder;
     CHECK(error_in(folder / "none.y4m") == std::errc::no_such_file_or_directory);
