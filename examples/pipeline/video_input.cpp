@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <system_error>
@@ -45,6 +46,7 @@ video_input::video_input(const std::string& path, std::stop_token stop, on_damag
     }
     if (path != "-" && needs_decoder(path, file_.get())) { decoder_ = std::make_unique<ffmpeg>(path, what); }
     open_reader(path == "-");
+    if (!decoder_ && is_regular(file_.get())) { refuse_short_file(); }
 }
 
 std::optional<std::uint64_t> video_input::frames_expected() const {
@@ -86,6 +88,19 @@ void video_input::open_reader(bool from_stdin) {
         if (!from_stdin || error.code() != video_errc::not_y4m) { throw; }
         fail(video_errc::not_y4m, name_ + " (other videos: ffmpeg -i FILE -f yuv4mpegpipe -pix_fmt yuv420p - | " +
                                       "dmasync_pipeline - ...)");
+    }
+}
+
+void video_input::refuse_short_file() const {
+    struct stat status {};
+    const off_t position = ::lseek(file_.get(), 0, SEEK_CUR);
+    if (position < 0 || ::fstat(file_.get(), &status) != 0) { return; }
+    const std::size_t left =
+        static_cast<std::size_t>(std::max<off_t>(0, status.st_size - position)) + reader_->bytes_ahead();
+    if (left == 0) { fail(video_errc::no_frames, name_); }
+    if (left < frame_bytes(format())) {
+        fail(video_errc::truncated_frame, name_ + ", frame 0 (" + std::to_string(left) + " bytes of more than " +
+                                              std::to_string(frame_bytes(format())) + ")");
     }
 }
 

@@ -23,7 +23,8 @@ namespace pipeline {
 class video_input {
 public:
     /// "-" is the standard input. A regular file that neither begins like YUV4MPEG2 nor is called *.y4m goes to ffmpeg.
-    /// Errors: as y4m_reader and ffmpeg, as std::system_error.
+    /// Errors: as y4m_reader and ffmpeg; no_frames and truncated_frame for a file that is too short for its first frame,
+    /// whatever size it claims: nobody should make room for that; as std::system_error.
     explicit video_input(const std::string& path, std::stop_token stop = {}, on_damage what = on_damage::fail);
 
     [[nodiscard]] const video_format& format() const noexcept { return reader_->format(); }
@@ -42,6 +43,7 @@ public:
 private:
     [[nodiscard]] int fd() const noexcept { return decoder_ ? decoder_->fd() : file_.get(); }
     void open_reader(bool from_stdin);
+    void refuse_short_file() const;
     /// Throws when ffmpeg has failed: that is the cause to report then.
     void explain(const std::system_error& error);
     void finish();

@@ -27,6 +27,9 @@ public:
     [[nodiscard]] const video_format& format() const noexcept { return format_; }
     [[nodiscard]] std::uint64_t frames_read() const noexcept { return frames_; }
 
+    /// How many bytes after the stream header, or after the last frame, have been read already.
+    [[nodiscard]] std::size_t bytes_ahead() const noexcept { return end_ - begin_; }
+
     /// Reads the next frame into the first frame_bytes(format()) bytes of `frame`; false at the end of the stream.
     /// Errors: bad_frame_header, truncated_frame, or the system's, as std::system_error.
     [[nodiscard]] bool read_frame(std::span<std::byte> frame);

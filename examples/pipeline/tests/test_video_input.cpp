@@ -58,6 +58,14 @@ TEST_CASE("the number of frames is known from a file's size") {
     CHECK(video_input{folder / "a.y4m"}.frames_expected() == 10);
 }
 
+TEST_CASE("a file that is too short for its first frame is refused before anybody makes room for the frame") {
+    const test::temporary_folder folder;
+    test::write_file(folder / "a.y4m", "YUV4MPEG2 W16384 H16384\nFRAME\n...");
+    test::write_file(folder / "b.y4m", "YUV4MPEG2 W16384 H16384\n");
+    CHECK(test::error_of([&] { video_input{folder / "a.y4m"}; }) == video_errc::truncated_frame);
+    CHECK(test::error_of([&] { video_input{folder / "b.y4m"}; }) == video_errc::no_frames);
+}
+
 TEST_CASE("a video without frames is an error") {
     const test::temporary_folder folder;
     test::write_file(folder / "a.y4m", test::stream_of(test::format_of(4, 4), 0));
