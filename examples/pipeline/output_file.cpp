@@ -1,21 +1,39 @@
 // SPDX-License-Identifier: MIT
 #include "output_file.hpp"
 
+#include "destination.hpp"
 #include "fd_io.hpp"
 #include "video_error.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
+#include <optional>
+#include <system_error>
 #include <thread>
 
 namespace pipeline {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr mode_t permissions = 0666; // less the umask, like any new file
+constexpr mode_t permissions = 0666; // of a new file, less the umask
+
+fs::path find_target(const std::string& path, const std::string& name) {
+    try {
+        return destination(path);
+    } catch (const fs::filesystem_error& error) {
+        throw std::system_error{error.code(), "cannot open " + name + " for writing"};
+    }
+}
+
+/// Nothing when there is no such file.
+std::optional<mode_t> permissions_of(const fs::path& file) noexcept {
+    struct stat status {};
+    return ::stat(file.c_str(), &status) == 0 ? std::optional{status.st_mode & 0777} : std::nullopt;
+}
 
 /// Whether the target is something a rename would replace instead of writing to it: a device or a pipe.
 bool is_special(const fs::path& target) {
@@ -45,12 +63,12 @@ void sync_folder(const fs::path& folder, const std::string& name) {
 
 output_file::output_file(const std::string& path, const std::stop_token& stop)
     : name_{path == "-" ? "standard output" : path} {
-    if (path == "-") {
-        fd_.reset(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0));
+    if (const std::optional<int> inherited = inherited_descriptor(path)) {
+        fd_.reset(::fcntl(*inherited, F_DUPFD_CLOEXEC, 0));
     } else if (is_special(path)) {
         fd_.reset(open_special(path, name_, stop));
     } else {
-        target_ = fs::weakly_canonical(fs::absolute(path));
+        target_ = find_target(path, name_);
         open_temporary();
     }
     if (!fd_) { fail_errno("cannot open " + name_ + " for writing"); }
@@ -74,11 +92,13 @@ void output_file::publish() {
 
 /// Leaves fd_ empty and errno set on failure.
 void output_file::open_temporary() {
-    const std::string stem = '.' + target_.filename().string() + '.' + std::to_string(::getpid()) + '.';
+    const std::string stem = ".dmasync-" + std::to_string(::getpid()) + '-';
+    const std::optional<mode_t> kept = permissions_of(target_);
     for (int attempt = 0;; ++attempt) {
         const fs::path candidate = target_.parent_path() / (stem + std::to_string(attempt));
-        fd_.reset(::open(candidate.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions));
+        fd_.reset(::open(candidate.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kept.value_or(permissions)));
         if (fd_) { temporary_ = candidate; }
+        if (fd_ && kept) { ::fchmod(fd_.get(), *kept); } // what the umask has taken away
         if (fd_ || errno != EEXIST) { return; }
     }
 }

@@ -11,7 +11,8 @@
 namespace pipeline {
 
 /// Writes to a temporary file beside the target; commit() moves it to its name, the destructor deletes it otherwise.
-/// "-" is the standard output; it, devices and pipes are written directly.
+/// "-" is the standard output; it, devices, pipes and what is open already ("/dev/stdout") are written directly. A file
+/// that is replaced hands its permissions on.
 class output_file {
 public:
     /// A named pipe is waited for until somebody reads it, or a stop is requested: std::errc::operation_canceled.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "same_file.hpp"
 
+#include "destination.hpp"
+
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <optional>
-#include <system_error>
 
 namespace pipeline {
-namespace fs = std::filesystem;
 namespace {
 
 using file_status = struct stat;
@@ -21,8 +21,11 @@ std::optional<file_status> status_of(const named_file& file) {
 
 bool is_same_new_file(const named_file& a, const named_file& b) {
     if (a.name == "-" || b.name == "-") { return false; }
-    std::error_code ignored; // what cannot be resolved cannot be opened either, and that says why
-    return fs::weakly_canonical(fs::absolute(a.name), ignored) == fs::weakly_canonical(fs::absolute(b.name), ignored);
+    try {
+        return destination(a.name) == destination(b.name);
+    } catch (const std::filesystem::filesystem_error&) {
+        return false; // what cannot be resolved cannot be opened either, and that says why
+    }
 }
 
 } // namespace

@@ -161,3 +161,55 @@ TEST_CASE("the umask decides who may read a new file") {
     REQUIRE(::stat((folder / "out").c_str(), &status) == 0);
     CHECK((status.st_mode & 0777) == 0640);
 }
+
+TEST_CASE("a file that is replaced hands its permissions on") {
+    const test::temporary_folder folder;
+    test::write_file(folder / "out", "old");
+    for (const mode_t mode : {0600U, 0664U}) {
+        REQUIRE(::chmod((folder / "out").c_str(), mode) == 0);
+        output_file{folder / "out"}.commit();
+        struct stat status {};
+        REQUIRE(::stat((folder / "out").c_str(), &status) == 0);
+        CHECK((status.st_mode & 0777) == mode);
+    }
+}
+
+TEST_CASE("a symbolic link to a file that does not exist yet stays one, and the file is made") {
+    const test::temporary_folder folder;
+    std::filesystem::create_symlink("other", folder / "link");
+    std::filesystem::create_symlink("unborn", folder / "other");
+    output_file file{folder / "link"};
+    write_text(file, "new");
+    file.commit();
+    CHECK(std::filesystem::is_symlink(folder / "link"));
+    CHECK(std::filesystem::is_symlink(folder / "other"));
+    CHECK(test::read_file(folder / "unborn") == "new");
+}
+
+TEST_CASE("a symbolic link to itself is refused") {
+    const test::temporary_folder folder;
+    std::filesystem::create_symlink("link", folder / "link");
+    CHECK(test::error_of([&] { output_file{folder / "link"}; }) == std::errc::too_many_symbolic_link_levels);
+}
+
+TEST_CASE("a name may be as long as a name can be, and a longer one is refused at once") {
+    const test::temporary_folder folder;
+    output_file{folder / std::string(255, 'x')}.commit();
+    CHECK(std::filesystem::exists(folder / std::string(255, 'x')));
+    CHECK(test::error_of([&] { output_file{folder / std::string(256, 'x')}; }) == std::errc::filename_too_long);
+    CHECK(folder.entries() == 1);
+}
+
+TEST_CASE("a file that is open already is written where it is, after what it has") {
+    const test::temporary_folder folder;
+    test::write_file(folder / "log", "old ");
+    const dmasync::unique_fd log{::open((folder / "log").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC)};
+    const redirected_output redirected{log.get()};
+    for (const std::string& name : {std::string{"/dev/stdout"}, "/dev/fd/" + std::to_string(log.get())}) {
+        output_file file{name};
+        write_text(file, "new ");
+        file.commit();
+    }
+    CHECK(test::read_file(folder / "log") == "old new new ");
+    CHECK(folder.entries() == 1);
+}

@@ -255,14 +255,17 @@ TEST_CASE("files that are one are refused before any work, and stay as they were
     std::filesystem::create_symlink("in.y4m", f.folder / "soft link");
     const std::string detour = f.folder.path().string() + "/../" + f.folder.path().filename().string() + "/out.y4m";
     const std::string unborn = f.folder / "new";
-    for (const auto& words : std::vector<std::vector<std::string>>{{f.in, f.in},
-                                                                   {f.in, f.folder / "hard link"},
-                                                                   {f.in, f.folder / "soft link"},
-                                                                   {f.in, f.out, "--contact-sheet", f.in},
-                                                                   {f.in, f.out, "--contact-sheet", f.out},
-                                                                   {f.in, f.out, "--contact-sheet", detour},
-                                                                   {f.in, unborn, "--contact-sheet", unborn},
-                                                                   {f.in, "-", "--contact-sheet", "-"}}) {
+    std::filesystem::create_symlink("new", f.folder / "link to new");
+    for (const auto& words :
+         std::vector<std::vector<std::string>>{{f.in, f.in},
+                                               {f.in, f.folder / "hard link"},
+                                               {f.in, f.folder / "soft link"},
+                                               {f.in, f.out, "--contact-sheet", f.in},
+                                               {f.in, f.out, "--contact-sheet", f.out},
+                                               {f.in, f.out, "--contact-sheet", detour},
+                                               {f.in, unborn, "--contact-sheet", unborn},
+                                               {f.in, unborn, "--contact-sheet", f.folder / "link to new"},
+                                               {f.in, "-", "--contact-sheet", "-"}}) {
         const test::outcome result = test::program{words}.wait();
         INFO(result.messages);
         CHECK(result.exit_code == 2);
@@ -270,7 +273,7 @@ TEST_CASE("files that are one are refused before any work, and stay as they were
     }
     CHECK_UNARY(test::read_file(f.in) == small_video);
     CHECK(test::read_file(f.out) == "precious");
-    CHECK(f.folder.entries() == 4);
+    CHECK(f.folder.entries() == 5);
 }
 
 TEST_CASE("standard input and output that are one file are refused, one device is not") {
