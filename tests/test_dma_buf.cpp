@@ -219,6 +219,12 @@ TEST_CASE("a dma-buf is mapped as its descriptor allows") {
     CHECK(ec == std::errc::bad_file_descriptor);
 }
 
+TEST_CASE("however an exporter says that it has no mapping, it is understood; shortages are something else") {
+    const auto said = [](int error) { return detail::says_no_mapping({error, std::system_category()}); };
+    for (const int error : {EACCES, EINVAL, ENODEV, ENOSYS, ENOTTY, ENXIO, EOPNOTSUPP, EPERM}) { CHECK(said(error)); }
+    for (const int error : {0, EAGAIN, EBADF, EMFILE, ENOMEM}) { CHECK_FALSE(said(error)); }
+}
+
 TEST_CASE("threads may use one dma-buf at once") {
     const fake_dma_buf b;
     std::vector<std::thread> threads;

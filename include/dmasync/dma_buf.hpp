@@ -88,6 +88,21 @@ namespace dmasync::detail {
     return {};
 }
 
+/// Whether that is what mmap(2) says of a dma-buf whose exporter has no mapping: exporters answer as they like.
+[[nodiscard]] inline bool says_no_mapping(const std::error_code& ec) noexcept {
+    switch (ec.value()) {
+    case EACCES:
+    case EINVAL:
+    case ENODEV:
+    case ENOSYS: // graphics drivers without gem_prime_mmap
+    case ENOTTY:
+    case ENXIO:
+    case EOPNOTSUPP:
+    case EPERM: return true;
+    default: return false;
+    }
+}
+
 } // namespace dmasync::detail
 
 namespace dmasync::dma_buf {
@@ -154,23 +169,15 @@ inline void import_fence(int fd, const fence& f, access a, std::error_code& ec) 
 /// The name that was given to the buffer; empty without one, or without /proc.
 [[nodiscard]] inline std::string name(int fd) { return detail::read_fdinfo(fd, "name"); }
 
-/// The driver or heap that the buffer is from: "udmabuf", "system", "vgem", ...; empty without /proc.
+/// The driver or heap that the buffer is from: "udmabuf", "system", "virtio_gpu", "drm" for many graphics cards, ...; empty
+/// without /proc.
 [[nodiscard]] inline std::string exporter(int fd) { return detail::read_fdinfo(fd, "exp_name"); }
 
 /// Maps the buffer, for writing where its descriptor allows that, else for reading.
 /// Errors: `errc::no_cpu_access` when its exporter cannot; what mmap(2) says of memory, descriptor and size.
 [[nodiscard]] inline mapping map(int fd, std::size_t size, std::error_code& ec) noexcept {
     mapping m = mapping::map(fd, size, ec);
-    switch (ec.value()) { // exporters without a mapping answer as they like
-    case EACCES:
-    case EINVAL:
-    case ENODEV:
-    case ENOTTY:
-    case ENXIO:
-    case EOPNOTSUPP:
-    case EPERM: ec = errc::no_cpu_access; break;
-    default: break;
-    }
+    if (detail::says_no_mapping(ec)) { ec = errc::no_cpu_access; }
     return m;
 }
 
