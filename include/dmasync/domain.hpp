@@ -52,8 +52,10 @@ public:
         return allocate(size, name, options, &ec);
     }
 
-    /// The buffer of a dma-buf, a memfd or another file of memory. Two descriptors of the same memory give the same
-    /// buffer (S2).
+    /// The buffer of a dma-buf, a memfd or another file of memory. Descriptors of the same dma-buf or file, however they
+    /// came here, give the same buffer (S2), mapped as the first of them allows. Several dma-bufs of the same memory (two
+    /// exports of one V4L2 buffer, two udmabufs of one memfd) are several buffers, which do not exclude each other: they
+    /// do not share fences either.
     /// Errors: `errc::not_a_buffer` when it is something else, which the exception names, or has no bytes; what fstat(2)
     /// and mmap(2) say; `errc::out_of_memory`. The buffer is empty then and the descriptor closed.
     [[nodiscard]] buffer import(unique_fd fd, dmasync::name name = {}) { return import(std::move(fd), name, nullptr); }
