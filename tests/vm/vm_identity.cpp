@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <string>
@@ -86,22 +87,14 @@ unique_fd receive(const unique_fd& socket) {
     return unique_fd{fd};
 }
 
-/// What an import of this says when it is refused.
-std::string refusal(unique_fd fd) {
+/// What a descriptor is known as, once its import has been refused.
+std::string refused(unique_fd fd) {
     fixture f;
     REQUIRE(fd);
-    try {
-        static_cast<void>(f.media.import(std::move(fd)));
-    } catch (const std::system_error& e) {
-        CHECK(e.code() == errc::not_a_buffer);
-        return e.what();
-    }
-    return "taken";
-}
-
-/// The text of such a refusal.
-std::string refused(const std::string& what) {
-    return "dmasync: import: " + what + " is no shareable memory: " + make_error_code(errc::not_a_buffer).message();
+    std::string what = describe_descriptor(fd.get());
+    CHECK(!f.media.import(std::move(fd), {}, f.ec));
+    CHECK(f.ec == errc::not_a_buffer);
+    return what;
 }
 
 probe keep(guard& out, const buffer& b) { out = co_await dmasync::lock(read(b)); }
@@ -284,31 +277,62 @@ TEST_CASE("what is pending on one alias is no matter for the other") {
     CHECK(try_lock(read(f.media.import(duplicate(one)))).error() == errc::would_block);
 }
 
+TEST_CASE("work that a card began before its buffer was exported is waited for") {
+    struct attach_request { // include/uapi/drm/vgem_drm.h, which is not everywhere
+        std::uint32_t handle;
+        std::uint32_t flags; // 1: it writes
+        std::uint32_t out_fence;
+        std::uint32_t pad;
+    };
+    for (const bool writes : {false, true}) {
+        CAPTURE(writes);
+        fixture f;
+        const support::dumb_buffer dumb{"vgem", size};
+        attach_request work{dumb.handle(), writes ? 1U : 0U, 0, 0};
+        REQUIRE(::drmIoctl(dumb.card(), DRM_IOWR(DRM_COMMAND_BASE + 1, attach_request), &work) == 0);
+        const buffer b = f.media.import(dumb.share());
+        CHECK(static_cast<bool>(try_lock(read(b))) == !writes);
+        CHECK_FALSE(try_lock(write(b)));
+        std::array<std::uint32_t, 2> done{work.out_fence, 0};
+        REQUIRE(::drmIoctl(dumb.card(), DRM_IOW(DRM_COMMAND_BASE + 2, done), done.data()) == 0);
+        CHECK(try_lock(write(b)));
+    }
+}
+
 // ---- no buffer --------------------------------------------------------------------------------------------------------
 
-TEST_CASE("what is no memory is refused by its name") {
+TEST_CASE("what is no memory is refused, and known for what it is") {
     const auto opened = [](const char* path) { return unique_fd{::open(path, O_RDONLY | O_CLOEXEC)}; };
     std::array<int, 2> pipe{};
     REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
-    CHECK(refusal(unique_fd{pipe[0]}) == refused("a pipe"));
-    CHECK(refusal(unique_fd{pipe[1]}) == refused("a pipe"));
-    CHECK(refusal(std::move(socket_pair{}.here)) == refused("a socket"));
-    CHECK(refusal(support::sw_timeline{}.create(1).release()) == refused("a sync_file: a fence, not a buffer"));
-    CHECK(refusal(opened("/proc/self/exe")) == refused("a regular file"));
-    CHECK(refusal(opened("/tmp")) == refused("a directory"));
-    CHECK(refusal(opened("/dev/null")) == refused("a device node (/dev/null)"));
-    CHECK(refusal(opened("/dev/udmabuf")) == refused("a device node (/dev/udmabuf)"));
-    CHECK(refusal(opened("/dev/dma_heap/system")) == refused("a device node (/dev/dma_heap/system)"));
-    CHECK(refusal(unique_fd{::memfd_create("empty", MFD_CLOEXEC)}) == refused("a memory file without bytes"));
+    CHECK(refused(unique_fd{pipe[0]}) == "a pipe");
+    CHECK(refused(unique_fd{pipe[1]}) == "a pipe");
+    CHECK(refused(std::move(socket_pair{}.here)) == "a socket");
+    CHECK(refused(support::sw_timeline{}.create(1).release()) == "a sync_file: a fence, not a buffer");
+    CHECK(refused(opened("/proc/self/exe")) == "a regular file");
+    CHECK(refused(opened("/tmp")) == "a directory");
+    CHECK(refused(opened("/dev/null")) == "a device node (/dev/null)");
+    CHECK(refused(opened("/dev/udmabuf")) == "a device node (/dev/udmabuf)");
+    CHECK(refused(opened("/dev/dma_heap/system")) == "a device node (/dev/dma_heap/system)");
+    CHECK(refused(unique_fd{::memfd_create("empty", MFD_CLOEXEC)}) == "a memory file without bytes");
 }
 
 TEST_CASE("a device that makes buffers is none itself") {
-    CHECK(refusal(support::open_card("vgem")).starts_with("dmasync: import: a device node (/dev/dri/card"));
-    CHECK(refusal(support::open_video("vivid", V4L2_CAP_VIDEO_CAPTURE))
-              .starts_with("dmasync: import: a device node (/dev/video"));
-    CHECK(refusal(unique_fd{::open("/sys/kernel/debug/sync/sw_sync", O_RDWR | O_CLOEXEC)}) ==
-          refused("a regular file")); // such are the files of debugfs
+    CHECK(refused(support::open_card("vgem")).starts_with("a device node (/dev/dri/card"));
+    CHECK(refused(support::open_video("vivid", V4L2_CAP_VIDEO_CAPTURE)).starts_with("a device node (/dev/video"));
+    CHECK(refused(support::open_device("/sys/kernel/debug/sync/sw_sync")) == "a regular file"); // as debugfs has them
 }
+
+#if defined(__cpp_exceptions)
+TEST_CASE("an import that is refused says what it was given") {
+    fixture f;
+    std::string text;
+    try {
+        static_cast<void>(f.media.import(support::open_device("/dev/udmabuf")));
+    } catch (const std::system_error& e) { text = e.what(); }
+    CHECK(text.starts_with("dmasync: import: a device node (/dev/udmabuf) is no shareable memory: "));
+}
+#endif
 
 // ---- what is known of it ----------------------------------------------------------------------------------------------
 

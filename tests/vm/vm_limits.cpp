@@ -452,6 +452,23 @@ TEST_CASE("a udmabuf of pieces of several memfds is one buffer, and their number
     CHECK(errno == EINVAL);
 }
 
+TEST_CASE("memory that comes again is zeroed") {
+    for (const char* heap : {"system", "reserved", "none"}) { // none: udmabuf
+        CAPTURE(heap);
+        fixture f;
+        for (int round = 0; round < 2; ++round) {
+            std::vector<buffer> buffers;
+            for (int i = 0; i < 32; ++i) {
+                buffers.push_back(f.media.allocate(megabyte / 4, "used", {.heap = heap}));
+                const auto held = try_lock(write(buffers.back()));
+                const auto bytes = held.bytes<0>();
+                CHECK(std::all_of(bytes.begin(), bytes.end(), [](std::byte v) { return v == std::byte{0}; }));
+                std::fill(bytes.begin(), bytes.end(), std::byte{0xff});
+            }
+        }
+    }
+}
+
 TEST_CASE("more than a heap has is refused, and what to do is said; the next allocation works") {
     fixture f;
     allocation_report report;
