@@ -15,8 +15,10 @@ namespace dmasync {
 
 /// Whether a lock of dma-bufs waits until the devices that work on them have finished.
 enum class fences : std::uint8_t {
-    wait,   ///< a reader for those that write, a writer for all (S12, S18)
-    ignore, ///< whoever locks looks after them
+    /// A reader for those that write, a writer for all (S12, S18).
+    wait,
+    /// Whoever locks looks after them. Where the kernel has to be told of a use by the CPU, it then waits for them, blocking.
+    ignore,
 };
 
 /// How often the kernel is told that the CPU begins and ends to use a dma-buf.
