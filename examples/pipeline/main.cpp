@@ -15,6 +15,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -43,11 +44,16 @@ std::string describe(const dmasync::made_event_loop& made) {
     return text;
 }
 
-void print_summary(const progress_state& state, const dmasync::domain_counters& locks,
-                   const dmasync::made_event_loop& loop) {
-    const std::string text = summary_text(state) + '\n' + std::to_string(locks.granted_at_once) +
-                             " locks granted at once, " + std::to_string(locks.granted_after_wait) +
-                             " after waiting\nevent loops on both threads: " + describe(loop) + '\n';
+std::string locks_text(const run_progress& done) {
+    const std::uint64_t sets = done.locks.granted_at_once + done.locks.granted_after_wait;
+    return std::to_string(sets) + " sets of frames locked, up to " + std::to_string(done.most_used.frames) +
+           " frames by " + std::to_string(done.most_used.stages) +
+           " stages at once; waits for another stage: " + std::to_string(done.locks.granted_after_wait);
+}
+
+void print_summary(const progress_state& state, const run_progress& done, const dmasync::made_event_loop& loop) {
+    const std::string text =
+        summary_text(state) + '\n' + locks_text(done) + "\nevent loops on both threads: " + describe(loop) + '\n';
     std::fputs(text.c_str(), stderr);
 }
 
@@ -75,7 +81,7 @@ void make_video(const options& chosen, video_input& input, results& made, const 
     made.commit();
     line.clear();
     state.elapsed = clock::now() - start;
-    print_summary(state, done.locks, io);
+    print_summary(state, done, io);
 }
 
 /// Returns: the exit code.

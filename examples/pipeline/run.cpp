@@ -73,7 +73,7 @@ run_progress run_pipeline(video_input& input, y4m_writer& output, contact_sheet*
     studio s{input.format(), io, filters, settings, stop.get_token()};
     run_progress done;
     outlet out{output, sheet, [&](std::uint64_t pictures) {
-                   done = {pictures, s.frames.counters()};
+                   done = {pictures, s.frames.counters(), s.use.most()};
                    if (watch) { watch(done); }
                }};
     first_failure failure{std::move(stop)};

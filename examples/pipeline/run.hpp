@@ -18,6 +18,7 @@ namespace pipeline {
 struct run_progress {
     std::uint64_t pictures = 0; // written
     dmasync::domain_counters locks;
+    use_count most_used; // at once
 };
 
 /// Runs `io` on this thread and `filters` on another, until every picture has been written, a stage has failed or a stop

@@ -5,6 +5,8 @@
 #include "analysis.hpp"
 #include "channel.hpp"
 #include "frame_pool.hpp"
+#include "frame_use.hpp"
+#include "in_time.hpp"
 #include "video_format.hpp"
 
 #include <dmasync/domain.hpp>
@@ -12,7 +14,9 @@
 #include <dmasync/lease.hpp>
 #include <dmasync/lock_options.hpp>
 
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,6 +29,9 @@ struct picture {
     std::uint64_t number = 0;
     shared_frame source{};
     shared_frame denoised{};
+    /// Whether `denoised` has all of the picture. It is handed on before that, while it is locked for writing: who gets
+    /// it then looks here first, since a writer may also have lost it half-way, when its lease ran out.
+    std::shared_ptr<std::atomic<bool>> is_denoised{};
     shared_frame output{};
 };
 
@@ -46,16 +53,22 @@ struct studio {
     const studio_settings settings;
     const std::stop_token stop;
 
+    frame_use use;
     dmasync::domain frames{filters, {.lease = settings.lease, .name = "frames", .report = settings.report}};
+
+    // Announcements never wait for room, for who makes them holds frames: a place for each frame, as often as its step
+    // may be tried.
+    static constexpr std::size_t cleaned_frames = 3;
+    static constexpr std::size_t most_announcements = cleaned_frames * most_attempts;
 
     // As many as the stages can work on at once; a source is needed until the sink has it, and for the next picture.
     frame_pool sources{frames, "source", {.count = 5, .bytes = frame_bytes(format)}, io, stop};
-    frame_pool cleaned{frames, "denoised", {.count = 3, .bytes = frame_bytes(format)}, filters, stop};
+    frame_pool cleaned{frames, "denoised", {.count = cleaned_frames, .bytes = frame_bytes(format)}, filters, stop};
     frame_pool outputs{frames, "output", {.count = 2, .bytes = frame_bytes(format)}, io, stop};
 
     channel<picture> to_denoise{1, io, filters, stop};
-    channel<picture> to_analyse{1, filters, filters, stop};
-    channel<picture> to_overlay{1, filters, io, stop};
+    channel<picture> to_analyse{most_announcements, filters, filters, stop};
+    channel<picture> to_overlay{most_announcements, filters, io, stop};
     channel<std::unique_ptr<const analysis>> results{1, filters, io, stop};
     channel<picture> to_sink{1, io, io, stop};
 };

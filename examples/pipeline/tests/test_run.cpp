@@ -91,6 +91,8 @@ void check_equals_reference(const video_format& format, unsigned frames) {
         const run_result result = run(make, path, patient());
         CHECK(result.progress.pictures == frames);
         CHECK(result.progress.locks.leases_expired == 0);
+        CHECK(result.progress.most_used.frames >= 2); // source and result of the denoiser
+        CHECK(result.progress.most_used.frames <= 6); // two threads, and sets of up to three frames
         CHECK_UNARY(result.video == expected);
     }
 }
@@ -152,6 +154,8 @@ TEST_CASE("a stage that hangs loses its frames, is reported, and does its work a
             CHECK(result.progress.locks.leases_expired == 1);
             REQUIRE(reports.size() == 1);
             CHECK(reports[0].starts_with("lease expired: set 'denoise' in domain 'frames' held buffer 'source "));
+            CHECK(!reports[0].ends_with(" 0 waiters")); // those who read what it was to write
+            CHECK(result.progress.locks.granted_after_wait > 0);
         }
     }
 }
