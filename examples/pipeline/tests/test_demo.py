@@ -3,6 +3,7 @@
 """Tests of ./demo in a copy of what it needs, with the program that is built already: test_demo.py PROJECT PROGRAM."""
 
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ class Demo(unittest.TestCase):
         program = self.folder / "build/demo/examples/pipeline/dmasync_pipeline"
         program.parent.mkdir(parents=True)
         program.symlink_to(PROGRAM)
+        (self.folder / "examples").symlink_to(PROJECT / "examples")
 
     def command(self, name, script):
         (self.folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
@@ -91,6 +93,21 @@ class Demo(unittest.TestCase):
         self.assertEqual(self.told("Video", self.lines_of(one)), [first])
         self.assertEqual(self.told("Video", self.lines_of(two)), [second])
         self.assertEqual(len({first, second, third}), 3)
+
+    def test_the_commands_of_the_pages_work_where_they_say(self):
+        for page in "media", "pipeline":
+            text = (PROJECT / "examples" / page / "README.md").read_text(encoding="utf-8")
+            commands = re.findall(r"^ *((?:gunzip|cmp) .*)$", text, re.MULTILINE)
+            self.assertTrue(commands)
+            for command in commands:
+                result = subprocess.run(command, shell=True, cwd=self.folder, capture_output=True, text=True, check=False)
+                self.assertEqual(result.returncode, 0, f"{command}: {result.stderr}")
+
+    def test_the_options_of_the_page_are_those_of_the_program(self):
+        page = (PROJECT / "examples/pipeline/README.md").read_text(encoding="utf-8")
+        usage = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, check=True).stdout
+        told = re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)
+        self.assertEqual(told + ["--help"], re.findall(r"^  (--[a-z-]+)", usage, re.MULTILINE))
 
     def test_a_wrong_command_line_is_refused(self):
         for arguments in ["--fast"], ["one", "two"]:
