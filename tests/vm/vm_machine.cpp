@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What the other programs rely on in the test machine is there. A test that finds less fails here, and says what.
+#include <dmasync/fence.hpp>
 #include <dmasync/unique_fd.hpp>
 
 #include <doctest/doctest.h>
 #include <support/devices.hpp>
+#include <support/sw_sync.hpp>
 #include <support/test_machine.hpp>
 
 #include <liburing.h>
@@ -18,7 +20,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/statfs.h>
@@ -45,28 +46,6 @@ unique_fd allocate_from_heap(const std::string& path) {
     return unique_fd{static_cast<int>(request.fd)};
 }
 
-// The interface of <debugfs>/sync/sw_sync, which no header of the system declares.
-struct sw_sync_create_fence {
-    std::uint32_t value;
-    char name[32];
-    std::int32_t fence;
-};
-
-unique_fd create_fence(const unique_fd& timeline, std::uint32_t value) {
-    sw_sync_create_fence request{value, "test", -1};
-    ::ioctl(timeline.get(), _IOWR('W', 0, sw_sync_create_fence), &request);
-    return unique_fd{request.fence};
-}
-
-bool advance(const unique_fd& timeline, std::uint32_t steps) {
-    return ::ioctl(timeline.get(), _IOW('W', 1, std::uint32_t), &steps) == 0;
-}
-
-bool is_readable(const unique_fd& fd) {
-    pollfd entry{fd.get(), POLLIN, 0};
-    return ::poll(&entry, 1, 0) == 1;
-}
-
 } // namespace
 
 TEST_CASE("pages of a memfd become a dma-buf by udmabuf") {
@@ -88,13 +67,11 @@ TEST_CASE("every heap gives dma-bufs, and one of them is of contiguous memory") 
 }
 
 TEST_CASE("sw_sync makes fences that are signalled when their timeline gets there") {
-    const unique_fd timeline = open_device("/sys/kernel/debug/sync/sw_sync");
-    REQUIRE(timeline);
-    const unique_fd fence = create_fence(timeline, 1);
-    REQUIRE(fence);
-    CHECK_FALSE(is_readable(fence));
-    CHECK(advance(timeline, 1));
-    CHECK(is_readable(fence));
+    const support::sw_timeline timeline;
+    const dmasync::fence fence = timeline.create(1);
+    CHECK(fence.state() == dmasync::fence_state::pending);
+    timeline.advance();
+    CHECK(fence.state() == dmasync::fence_state::signalled);
 }
 
 TEST_CASE("the kernel's list of dma-bufs can be read") {
