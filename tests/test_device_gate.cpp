@@ -257,6 +257,43 @@ TEST_CASE("a fence that fails makes the lock that waited for it fail, and frees 
     CHECK(try_lock(write(f.a), write(f.b)));
 }
 
+TEST_CASE("any of the fences that are waited for may fail, whichever ends first") {
+    for (const bool fails_first : {true, false}) {
+        for (const bool of_second : {true, false}) {
+            fixture f;
+            support::fake_fence one = f.camera.add_fence(access::dma_write);
+            support::fake_fence two = f.screen.add_fence(access::dma_write);
+            waiter w;
+            w.start({}, read(f.a), read(f.b));
+            f.loop.run_ready();
+            if (fails_first) { (of_second ? two : one).fail(EIO); }
+            f.loop.run_ready();
+            (of_second ? one : two).signal();
+            f.loop.run_ready();
+            if (!fails_first) { (of_second ? two : one).fail(EIO); }
+            f.loop.run_ready();
+            CHECK(w.ec == errc::fence_failed);
+        }
+    }
+}
+
+TEST_CASE("a fence that comes while another is waited for is waited for as well, and not in the kernel") {
+    fixture f;
+    support::fake_fence first = f.camera.add_fence(access::dma_write);
+    waiter w;
+    w.start({}, read(f.a));
+    f.loop.run_ready();
+    support::fake_fence second = f.camera.add_fence(access::dma_write);
+    first.signal();
+    f.loop.run_ready();
+    CHECK(!w.done());
+    second.signal();
+    f.loop.run_ready();
+    CHECK(w.held);
+    CHECK(f.camera.log() == "START(R)");
+    CHECK(f.media.counters().fences_waited == 2);
+}
+
 TEST_CASE("who looks after fences himself does not wait for them") {
     fixture f;
     support::fake_fence writing = f.camera.add_fence(access::dma_write);

@@ -81,7 +81,6 @@ struct claim : claim_node, timed, work {
 
     // For sets with a dma-buf:
     fence_watch fence_end;
-    std::uint32_t next_fence = 0; // the entries before it have no pending fence
     fences wait_for_fences = fences::wait;
     cpu_access brackets = cpu_access::tracked;
     std::chrono::nanoseconds fence_timeout{};

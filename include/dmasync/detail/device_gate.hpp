@@ -33,9 +33,10 @@ namespace dmasync::detail {
 /// While it is fenced it can be given up like a waiting one; while it is entering a thread is in the kernel on its
 /// behalf, and nobody takes it away.
 ///
-/// One poll(2) tells for the whole set whether anything is pending. What is pending is exported as a sync_file and
-/// watched, one after the other: a sync_file waits for all the fences of its buffer, where the kernel's poll of a
-/// dma-buf through io_uring stops at the first.
+/// One poll(2) tells for the whole set whether anything is pending. What is pending is exported and merged to one
+/// sync_file, which is watched: it waits for all, where the kernel's poll of a dma-buf through io_uring stops at the
+/// first, and it tells of any that failed, where the kernel forgets a fence of a buffer as soon as it has ended. When it
+/// has ended the set is asked again: the kernel would wait for what has come meanwhile, at START, and without a limit.
 class device_gate : public device_loan {
 public:
     /// Takes a claim that has just been granted through the gate, if nothing has to be waited for.
@@ -85,9 +86,8 @@ public:
 protected:
     using device_loan::device_loan;
 
-    /// The fence has ended that a fenced claim waits for. Returns: whether its waiter is to be resumed.
-    [[nodiscard]] bool next_fence(claim& c, std::error_code result) noexcept {
-        ++c.next_fence;
+    /// What a fenced claim waits for has ended. Returns: whether its waiter is to be resumed.
+    [[nodiscard]] bool go_on_after_fence(claim& c, std::error_code result) noexcept {
         return is_fenced(c) && (result ? fail(c, errc::fence_failed) : go_on(c)); // else its turn is to come
     }
 
@@ -135,20 +135,14 @@ private:
         return n == 0 || ::poll(polled, n, 0) == static_cast<int>(n);
     }
 
-    /// Waits for what is pending, entry by entry, and then takes the claim through the gate.
+    /// Waits for what is pending, or takes the claim through the gate.
     /// Returns: whether its waiter is to be resumed.
     [[nodiscard]] bool go_on(claim& c) noexcept {
-        while (c.wait_for_fences == fences::wait && c.next_fence < c.size) {
-            std::error_code ec;
-            c.fence_end.fence = pending_fence(c.entries[c.next_fence], ec);
-            if (!ec && c.fence_end.fence) { ec = watch(c); }
-            if (ec) { return fail(c, failure::from(ec)); }
-            if (c.fence_end.active) {
-                count_fence();
-                return false;
-            }
-            ++c.next_fence;
-        }
+        std::error_code ec;
+        c.fence_end.fence = pending_fences(c, ec);
+        if (!ec && c.fence_end.fence) { ec = watch(c); }
+        if (ec) { return fail(c, failure::from(ec)); }
+        if (c.fence_end.active) { return false; }
         {
             const std::lock_guard guard{lock_};
             if (!is_fenced(c)) { return false; } // given up just now: its turn is to come
@@ -176,13 +170,22 @@ private:
         ++counters_.fences_waited;
     }
 
-    /// What an entry has to wait for; empty when that has ended.
-    [[nodiscard]] static unique_fd pending_fence(const entry& e, std::error_code& ec) noexcept {
-        const buffer_state& b = state_of(e);
-        const int fd = b.memory.fd.get();
-        if (!b.is_dma_buf() || dma_buf::is_idle(fd, e.mode)) { return {}; }
-        fence f = dma_buf::export_fence(fd, e.mode, ec);
-        return ec == std::errc::inappropriate_io_control_operation ? poll_by_epoll(fd, e.mode, ec) : f.release();
+    /// What the set has to wait for, by one descriptor that is readable when all of it has ended; empty without.
+    /// Before kernel 6.0 it may be a part of it.
+    [[nodiscard]] unique_fd pending_fences(const claim& c, std::error_code& ec) noexcept {
+        fence all;
+        if (c.wait_for_fences == fences::ignore) { return {}; }
+        for (const entry& e : c.set()) {
+            const buffer_state& b = state_of(e);
+            const int fd = b.memory.fd.get();
+            if (!b.is_dma_buf() || dma_buf::is_idle(fd, e.mode)) { continue; }
+            count_fence();
+            fence one = dma_buf::export_fence(fd, e.mode, ec);
+            if (ec == std::errc::inappropriate_io_control_operation) { return poll_by_epoll(fd, e.mode, ec); }
+            if (!ec) { all = all ? fence::merge(all, one, "dmasync", ec) : std::move(one); }
+            if (ec) { return {}; }
+        }
+        return all.release();
     }
 
     /// For kernels before 6.0, which export no fence: a descriptor that is readable once the buffer is idle. The kernel's
@@ -243,19 +246,18 @@ private:
         std::optional<std::stop_callback<decltype(signal)>> on_stop;
         if (stop != nullptr && !no_wake) { on_stop.emplace(*stop, signal); }
         const time_point until = std::min(c.deadline, lease_end(now(), c.fence_timeout));
-        for (const entry& e : c.set()) {
+        for (;;) {
             std::error_code ec;
-            const unique_fd pending = pending_fence(e, ec);
+            const unique_fd pending = pending_fences(c, ec);
             if (ec) { return failure::from(ec); }
-            if (pending) { count_fence(); }
-            while (pending && !is_readable(pending.get(), wake.get(), until - now())) {
+            if (!pending) { return {}; }
+            do {
                 if (stop != nullptr && stop->stop_requested()) { return errc::cancelled; }
                 if (now() >= c.deadline) { return errc::timed_out; }
                 if (now() >= until) { return errc::fence_timed_out; }
-            }
-            if (pending && completion_result(pending.get())) { return errc::fence_failed; }
+            } while (!is_readable(pending.get(), wake.get(), until - now()));
+            if (completion_result(pending.get())) { return errc::fence_failed; }
         }
-        return {};
     }
 
     /// The loop's time; the end of all time when the domain, and perhaps its loop, is gone.

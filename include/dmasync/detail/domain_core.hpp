@@ -110,7 +110,6 @@ protected:
         c.brackets = options.cpu_access;
         c.fence_timeout = options.fence_timeout.value_or(c.lease);
         c.deadline = options.deadline;
-        c.next_fence = 0;
     }
 
     void begin_hold(claim& c, time_point now) noexcept {

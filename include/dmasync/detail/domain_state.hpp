@@ -243,7 +243,7 @@ public:
         c.fence_end.fence.reset();
         if (c.waiter == nullptr) {
             end_loan(c, result);
-        } else if (d == disposition::run && next_fence(c, result)) {
+        } else if (d == disposition::run && go_on_after_fence(c, result)) {
             std::exchange(c.waiter, nullptr).resume();
         }
     }
