@@ -3,6 +3,7 @@
 #include <dmasync/domain.hpp>
 
 #include <dmasync/dma_buf.hpp>
+#include <dmasync/fence.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_set.hpp>
 #include <dmasync/manual_loop.hpp>
@@ -15,6 +16,7 @@
 #include <support/video_queue.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -30,10 +32,11 @@
 #include <unistd.h>
 
 using namespace dmasync;
+using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t size = 16 * 4096;
+constexpr std::size_t size = std::size_t{16} * 4096;
 
 struct fixture {
     manual_loop loop;
@@ -297,6 +300,33 @@ TEST_CASE("work that a card began before its buffer was exported is waited for")
         REQUIRE(::drmIoctl(dumb.card(), DRM_IOW(DRM_COMMAND_BASE + 2, done), done.data()) == 0);
         CHECK(try_lock(write(b)));
     }
+}
+
+// ---- fences -----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("a fence that was sent to another process ends there as well") {
+    const support::sw_timeline device;
+    const fence work = device.create(1);
+    const socket_pair sockets;
+    REQUIRE(send(sockets.here, work.fd()));
+    device.advance();
+    const auto child = support::in_child([&]() noexcept {
+        const fence received = fence::adopt(receive(sockets.there));
+        return received.blocking_wait(event_loop::clock::now() + 10s) ? 1 : 0;
+    });
+    CHECK(child.exit_code == 0);
+}
+
+TEST_CASE("a fence that another process ends has ended here") {
+    const support::sw_timeline device;
+    const fence work = device.create(1);
+    const auto child = support::in_child([&]() noexcept {
+        if (work.state() != fence_state::pending) { return 1; }
+        device.advance();
+        return 0;
+    });
+    CHECK(child.exit_code == 0);
+    CHECK(work.state() == fence_state::signalled);
 }
 
 // ---- no buffer --------------------------------------------------------------------------------------------------------

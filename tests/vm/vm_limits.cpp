@@ -483,7 +483,7 @@ TEST_CASE("a program that locks all its memory is told when a buffer is beyond i
     const auto child = support::in_child([]() noexcept {
         fixture f;
         const unique_fd made = support::allocate_from_heap("system", megabyte);
-        const rlimit little{64 * 1024, 64 * 1024};
+        const rlimit little{65536, 65536};
         if (::setrlimit(RLIMIT_MEMLOCK, &little) != 0 || !become_nobody() || ::mlockall(MCL_FUTURE) != 0) { return 1; }
         static_cast<void>(f.media.import(duplicate(made), "large", f.ec));
         write_text(f.ec.message());
