@@ -33,6 +33,17 @@ class Links(unittest.TestCase):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
 
 
+class DmaBufTests(unittest.TestCase):
+    """The page names tests that there are."""
+
+    def test_every_test_that_is_named_is_in_its_file(self):
+        named = re.findall(r'`(\w+)` "([^"]+)"', text_of("docs/dma-buf-tests.md"))
+        self.assertGreater(len(named), 20)
+        for program, name in named:
+            source = next((PROJECT / "tests").glob(f"**/{program}.cpp"))
+            self.assertIn(f'"{name}"', source.read_text(encoding="utf-8"), program)
+
+
 class Performance(unittest.TestCase):
     """The page shows what tools/bench-report makes of what bench/bench_lock.cpp measures."""
 
