@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file session.hpp  What the camera, the overlay and the display share: three pictures that go round.
+///
+///     idle -> camera -> captured -> overlay -> drawn -> display -> idle
+///
+/// A channel says whose turn it is; the lock sees to it that the one before has really finished.
+
+#include "common/channel.hpp"
+#include "common/device_hold.hpp"
+#include "devices/drm_card.hpp"
+#include "devices/dumb_buffer.hpp"
+#include "devices/framebuffer.hpp"
+#include "statistics.hpp"
+
+#include <dmasync/domain.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/lock_options.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <stop_token>
+#include <vector>
+
+namespace camera_to_display {
+
+/// One is filled, one is shown, one is on the way from here to there.
+inline constexpr std::size_t picture_count = 3;
+
+/// A picture's memory, as the card, the screen and everybody else know it.
+struct shared_picture {
+    devices::dumb_buffer memory;
+    devices::framebuffer framebuffer;
+    common::shared_memory shared;
+};
+
+struct session {
+    session(dmasync::event_loop& l, const devices::drm_card& card, std::uint64_t limit, std::stop_token on_stop);
+
+    [[nodiscard]] dmasync::lock_options options(dmasync::name who) const noexcept { return {.stop = stop, .name = who}; }
+
+    dmasync::event_loop& loop;
+    const devices::drm_card& card;
+    const std::uint64_t frames; // to be captured; 0 for no limit
+    const std::stop_token stop;
+
+    dmasync::domain media{loop, {.name = "media"}};
+    std::vector<shared_picture> pictures;
+    statistics counted;
+
+    // Numbers of pictures. Each channel has room for all of them.
+    common::channel<std::size_t> idle{picture_count, loop, loop, stop};
+    common::channel<std::size_t> captured{picture_count, loop, loop, stop};
+    common::channel<std::size_t> drawn{picture_count, loop, loop, stop};
+};
+
+} // namespace camera_to_display

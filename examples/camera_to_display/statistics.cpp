@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+#include "statistics.hpp"
+
+#include <array>
+#include <cstdio>
+
+namespace camera_to_display {
+
+void statistics::note_captured(std::uint32_t sequence) noexcept {
+    if (last_sequence_) { dropped_ += sequence - *last_sequence_ - 1; } // modulo 2^32, like the camera's count
+    last_sequence_ = sequence;
+    ++captured_;
+}
+
+void statistics::note_shown(time_point when) noexcept {
+    if (shown_ == 0) { first_shown_ = when; }
+    last_shown_ = when;
+    ++shown_;
+}
+
+double statistics::frames_per_second() const noexcept {
+    const std::chrono::duration<double> time = last_shown_ - first_shown_;
+    return time.count() > 0 ? static_cast<double>(shown_ - 1) / time.count() : 0;
+}
+
+std::string statistics::text() const {
+    std::array<char, 32> rate{};
+    std::snprintf(rate.data(), rate.size(), "%.1f fps", frames_per_second());
+    return std::to_string(captured_) + " frames captured, " + std::to_string(shown_) + " shown, " +
+           std::to_string(dropped_) + " dropped, " + std::to_string(damaged_) + " damaged, " + rate.data();
+}
+
+} // namespace camera_to_display

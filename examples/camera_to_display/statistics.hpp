@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file statistics.hpp  What became of the camera's frames.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace camera_to_display {
+
+class statistics {
+public:
+    using time_point = std::chrono::steady_clock::time_point;
+
+    /// The camera has delivered its frame number `sequence`. It counts on while it has no buffer to fill.
+    void note_captured(std::uint32_t sequence) noexcept;
+
+    /// The camera has delivered a frame that is not to be shown.
+    void note_damaged() noexcept { ++damaged_; }
+
+    void note_shown(time_point when) noexcept;
+
+    [[nodiscard]] std::uint64_t captured() const noexcept { return captured_; }
+
+    /// "300 frames captured, 300 shown, 0 dropped, 0 damaged, 30.0 fps". A frame that the camera had no buffer for is
+    /// dropped.
+    [[nodiscard]] std::string text() const;
+
+private:
+    [[nodiscard]] double frames_per_second() const noexcept;
+
+    std::uint64_t captured_ = 0;
+    std::uint64_t dropped_ = 0;
+    std::uint64_t damaged_ = 0;
+    std::uint64_t shown_ = 0;
+    std::optional<std::uint32_t> last_sequence_;
+    time_point first_shown_;
+    time_point last_shown_;
+};
+
+} // namespace camera_to_display
