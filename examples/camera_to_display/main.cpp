@@ -43,11 +43,11 @@ dmasync::task<> run_all(session& s, camera& c, common::first_failure& failure) {
 void print_summary(const session& s, double camera_rate, std::string_view loop_kind) {
     const dmasync::domain_counters locks = s.media.counters();
     std::printf("%s\n", s.counted.text().c_str());
-    std::printf("%llu leases expired; %llu locks granted at once, %llu after waiting; event loop: %.*s; camera: %.1f fps\n",
-                static_cast<unsigned long long>(locks.leases_expired),
-                static_cast<unsigned long long>(locks.granted_at_once),
-                static_cast<unsigned long long>(locks.granted_after_wait), static_cast<int>(loop_kind.size()),
-                loop_kind.data(), camera_rate);
+    std::printf(
+        "%llu leases expired; %llu locks granted at once, %llu after waiting; event loop: %.*s; camera: %.1f fps\n",
+        static_cast<unsigned long long>(locks.leases_expired), static_cast<unsigned long long>(locks.granted_at_once),
+        static_cast<unsigned long long>(locks.granted_after_wait), static_cast<int>(loop_kind.size()), loop_kind.data(),
+        camera_rate);
 }
 
 /// A stop is what one expects of an interruption, and no failure then.

@@ -37,7 +37,9 @@ struct shared_picture {
 struct session {
     session(dmasync::event_loop& l, const devices::drm_card& card, std::uint64_t limit, std::stop_token on_stop);
 
-    [[nodiscard]] dmasync::lock_options options(dmasync::name who) const noexcept { return {.stop = stop, .name = who}; }
+    [[nodiscard]] dmasync::lock_options options(dmasync::name who) const noexcept {
+        return {.stop = stop, .name = who};
+    }
 
     dmasync::event_loop& loop;
     const devices::drm_card& card;

@@ -13,7 +13,7 @@
 
 namespace camera_to_display {
 
-inline constexpr std::size_t stamp_block = 8;               // pixels in width and height, for one bit
+inline constexpr std::size_t stamp_block = 8;                // pixels in width and height, for one bit
 inline constexpr std::size_t stamp_height = 2 * stamp_block; // at the top of the picture
 inline constexpr std::size_t stamp_width = 64 * stamp_block; // what a picture must have at least
 

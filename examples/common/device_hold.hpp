@@ -44,7 +44,8 @@ private:
 /// From now until unlock() a device works on the buffers.
 inline void hand_to_device(const dmasync::guard&) noexcept {}
 
-inline dmasync::detail::detached unlock_after(dmasync::guard held, dmasync::unique_fd fence, dmasync::event_loop& loop) {
+inline dmasync::detail::detached unlock_after(dmasync::guard held, dmasync::unique_fd fence,
+                                              dmasync::event_loop& loop) {
     co_await dmasync::readable(loop, fence.get());
     held.unlock();
 }

@@ -13,9 +13,9 @@ framebuffer::framebuffer(const drm_card& card, const dumb_buffer& memory, std::u
     const std::array<std::uint32_t, 4> handles{memory.handle()};
     const std::array<std::uint32_t, 4> pitches{memory.bytes_per_line()};
     const std::array<std::uint32_t, 4> offsets{};
-    card_.check(drmModeAddFB2(card_.fd(), width, height, pixel_format, handles.data(), pitches.data(), offsets.data(),
-                              &id_, 0),
-                "drmModeAddFB2");
+    card_.check(
+        drmModeAddFB2(card_.fd(), width, height, pixel_format, handles.data(), pitches.data(), offsets.data(), &id_, 0),
+        "drmModeAddFB2");
 }
 
 framebuffer::~framebuffer() {

@@ -12,8 +12,8 @@
 namespace devices {
 namespace {
 
-constexpr std::array plane_properties{"FB_ID",  "CRTC_ID", "SRC_X",  "SRC_Y",  "SRC_W",
-                                      "SRC_H",  "CRTC_X",  "CRTC_Y", "CRTC_W", "CRTC_H"};
+constexpr std::array plane_properties{"FB_ID", "CRTC_ID", "SRC_X",  "SRC_Y",  "SRC_W",
+                                      "SRC_H", "CRTC_X",  "CRTC_Y", "CRTC_W", "CRTC_H"};
 
 } // namespace
 
@@ -28,7 +28,7 @@ void kms_snapshot::restore() noexcept {
         show_again();
     } catch (const std::system_error&) {
         try {
-            make_black(); // the picture of then is gone
+            make_black();                     // the picture of then is gone
         } catch (const std::system_error&) {} // so is the card
     }
 }

@@ -14,8 +14,7 @@ namespace {
 bool matches(const device_node& device, std::string_view driver, std::uint32_t capabilities) {
     v4l2_capability about{};
     if (device.try_call(VIDIOC_QUERYCAP, &about) != 0) { return false; }
-    return reinterpret_cast<const char*>(about.driver) == driver &&
-           (about.device_caps & capabilities) == capabilities;
+    return reinterpret_cast<const char*>(about.driver) == driver && (about.device_caps & capabilities) == capabilities;
 }
 
 /// Other people's devices may be closed to us: not a reason to stop looking.

@@ -9,10 +9,8 @@ namespace devices {
 namespace {
 
 picture_format picture_of(const v4l2_pix_format& pix) noexcept {
-    return {.width = pix.width,
-            .height = pix.height,
-            .pixel_format = pix.pixelformat,
-            .bytes_per_line = pix.bytesperline};
+    return {
+        .width = pix.width, .height = pix.height, .pixel_format = pix.pixelformat, .bytes_per_line = pix.bytesperline};
 }
 
 } // namespace
@@ -63,9 +61,8 @@ std::optional<finished_buffer> v4l2_queue::dequeue() {
     const int error = device_.try_call(VIDIOC_DQBUF, &buffer);
     if (error == EAGAIN) { return std::nullopt; }
     if (error != 0) { fail(device_.path(), "VIDIOC_DQBUF", error); }
-    return finished_buffer{.index = buffer.index,
-                           .sequence = buffer.sequence,
-                           .damaged = (buffer.flags & V4L2_BUF_FLAG_ERROR) != 0};
+    return finished_buffer{
+        .index = buffer.index, .sequence = buffer.sequence, .damaged = (buffer.flags & V4L2_BUF_FLAG_ERROR) != 0};
 }
 
 void v4l2_queue::start() {

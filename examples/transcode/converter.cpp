@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// How does one lock all that a device needs for a job, and keep it until the job is done?
+#include "converter.hpp"
+
+#include "pattern.hpp"
+
+#include <dmasync/lock.hpp>
+#include <dmasync/wait.hpp>
+
+#include <linux/videodev2.h>
+
+#include <cerrno>
+#include <cstdint>
+
+namespace transcode {
+namespace {
+
+devices::picture_format format(std::uint32_t pixel_format) noexcept {
+    return {.width = picture_width,
+            .height = picture_height,
+            .pixel_format = pixel_format,
+            .bytes_per_line = bytes_per_line};
+}
+
+} // namespace
+
+converter::converter(workshop& w, std::string_view driver) : workshop_{w}, device_{driver} {
+    device_.source().set_format(format(V4L2_PIX_FMT_RGB24));
+    device_.result().set_format(format(V4L2_PIX_FMT_BGR24));
+    device_.set_control(V4L2_CID_HFLIP, 1, "V4L2_CID_HFLIP");
+    device_.source().request_places(buffers_per_side);
+    device_.result().request_places(buffers_per_side);
+    device_.source().start();
+    device_.result().start();
+}
+
+dmasync::task<> converter::run() {
+    for (;;) {
+        auto next = co_await workshop_.drawn.receive();
+        if (!next) { break; }
+        auto empty = co_await workshop_.empty.receive();
+        co_await convert(next->index, *empty);
+        co_await workshop_.unused.send(next->index);
+        co_await workshop_.converted.send(picture{*empty, next->number});
+    }
+    workshop_.converted.close();
+}
+
+dmasync::task<> converter::convert(std::size_t source, std::size_t result) {
+    const common::shared_memory& from = workshop_.sources[source];
+    const common::shared_memory& to = workshop_.results[result];
+    auto held = co_await lock(dma_read(from.buffer()), dma_write(to.buffer()), workshop_.options("converter"));
+    common::hand_to_device(held);
+    device_.source().queue(static_cast<unsigned>(source), from.fd());
+    device_.result().queue(static_cast<unsigned>(result), to.fd());
+    co_await wait_for_result();
+    held.unlock();
+}
+
+/// The device finishes with the source before it says that the result is ready.
+dmasync::task<> converter::wait_for_result() {
+    auto done = device_.result().dequeue();
+    while (!done) {
+        co_await dmasync::readable(workshop_.loop, device_.fd());
+        done = device_.result().dequeue();
+    }
+    if (!device_.source().dequeue() || done->damaged) { devices::fail("the converter", "convert a picture", EIO); }
+}
+
+} // namespace transcode
