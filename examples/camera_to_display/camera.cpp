@@ -72,7 +72,7 @@ dmasync::task<> camera::collect() {
 dmasync::task<> camera::pass_on(devices::finished_buffer full) {
     filling_[full.index].unlock();
     if (full.damaged) {
-        session_.counted.note_damaged();
+        session_.counted.note_damaged(full.sequence);
         co_await session_.idle.send(full.index);
         co_return;
     }

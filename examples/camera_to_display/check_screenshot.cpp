@@ -1,53 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Is a screenshot of the camera_to_display example of one frame, or of parts of several? Reads the stamp in it.
-#include "picture.hpp"
+#include "screenshot.hpp"
 #include "stamp.hpp"
 
 #include <cstddef>
-#include <cstdint>
 #include <cstdio>
-#include <fstream>
-#include <optional>
 #include <span>
-#include <string>
-#include <vector>
 
 using namespace camera_to_display;
 
 namespace {
-
-struct screenshot {
-    std::vector<std::uint32_t> pixels;
-    std::size_t width = 0;
-    std::size_t height = 0;
-
-    [[nodiscard]] pixel_view<const std::uint32_t> view() const noexcept {
-        return {pixels.data(), width, height, width};
-    }
-};
-
-/// Reads a binary PPM without comments, as QEMU writes it.
-std::optional<screenshot> read_screenshot(const std::string& name) {
-    std::ifstream file{name, std::ios::binary};
-    std::string kind;
-    std::size_t highest = 0;
-    screenshot shot;
-    file >> kind >> shot.width >> shot.height >> highest;
-    file.get(); // the one white space after the header
-    constexpr std::size_t longest = 16384;
-    if (!file || kind != "P6" || highest != 255 || shot.width > longest || shot.height > longest) {
-        return std::nullopt;
-    }
-    std::vector<char> bytes(shot.width * shot.height * 3);
-    file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    if (!file) { return std::nullopt; }
-    for (std::size_t i = 0; i < bytes.size(); i += 3) {
-        std::uint32_t pixel = 0;
-        for (const char c : std::span{bytes}.subspan(i, 3)) { pixel = pixel << 8U | static_cast<unsigned char>(c); }
-        shot.pixels.push_back(pixel);
-    }
-    return shot;
-}
 
 /// Returns: whether the file is the picture of one whole frame.
 bool check(const char* name) {

@@ -6,10 +6,19 @@
 
 namespace camera_to_display {
 
-void statistics::note_captured(std::uint32_t sequence) noexcept {
+void statistics::note_sequence(std::uint32_t sequence) noexcept {
     if (last_sequence_) { dropped_ += sequence - *last_sequence_ - 1; } // modulo 2^32, like the camera's count
     last_sequence_ = sequence;
+}
+
+void statistics::note_captured(std::uint32_t sequence) noexcept {
+    note_sequence(sequence);
     ++captured_;
+}
+
+void statistics::note_damaged(std::uint32_t sequence) noexcept {
+    note_sequence(sequence);
+    ++damaged_;
 }
 
 void statistics::note_shown(time_point when) noexcept {

@@ -17,8 +17,8 @@ public:
     /// The camera has delivered its frame number `sequence`. It counts on while it has no buffer to fill.
     void note_captured(std::uint32_t sequence) noexcept;
 
-    /// The camera has delivered a frame that is not to be shown.
-    void note_damaged() noexcept { ++damaged_; }
+    /// The same, and the frame is not to be shown.
+    void note_damaged(std::uint32_t sequence) noexcept;
 
     void note_shown(time_point when) noexcept;
 
@@ -29,6 +29,7 @@ public:
     [[nodiscard]] std::string text() const;
 
 private:
+    void note_sequence(std::uint32_t sequence) noexcept;
     [[nodiscard]] double frames_per_second() const noexcept;
 
     std::uint64_t captured_ = 0;
