@@ -7,7 +7,9 @@
 namespace camera_to_display {
 
 void statistics::note_sequence(std::uint32_t sequence) noexcept {
-    if (last_sequence_) { dropped_ += sequence - *last_sequence_ - 1; } // modulo 2^32, like the camera's count
+    // Modulo 2^32, like the camera's count. A camera that is late may count a frame twice: nothing is missing then.
+    const auto step = last_sequence_ ? static_cast<std::int32_t>(sequence - *last_sequence_) : 1;
+    if (step > 1) { dropped_ += static_cast<std::uint64_t>(step) - 1; }
     last_sequence_ = sequence;
 }
 

@@ -63,22 +63,24 @@ struct observations {
     std::size_t most_descriptors = 0;
 };
 
-void look_once(observations& seen) {
+/// Returns: whether there was a picture.
+bool look_once(observations& seen) {
     const auto shot = look_at_screen();
     REQUIRE(shot);
     const auto found = read_stamp(shot->view());
-    if (!found) { return; } // not begun yet, or at its end
+    if (!found) { return false; }
     seen.frames.insert(found->number);
     if (checksum_of(shot->view(), found->number) != found->checksum) { ++seen.torn; }
+    return true;
 }
 
+/// Looks until the pictures end.
 observations watch(const running_program& p) {
     observations seen;
     wait_for_first_picture();
-    while (p.runs()) {
-        look_once(seen);
+    for (;;) {
         const std::size_t descriptors = p.open_descriptors();
-        if (!p.runs()) { break; }
+        if (!look_once(seen)) { break; } // it is at its end, and closes them
         seen.fewest_descriptors = std::min(seen.fewest_descriptors, descriptors);
         seen.most_descriptors = std::max(seen.most_descriptors, descriptors);
         std::this_thread::sleep_for(70ms); // no multiple of a frame

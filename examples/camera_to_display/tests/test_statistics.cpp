@@ -22,6 +22,12 @@ TEST_CASE("the camera's count may begin anew") {
     CHECK(counted.text() == "4 frames captured, 0 shown, 1 dropped, 0 damaged, 0.0 fps");
 }
 
+TEST_CASE("a camera that counts a frame twice has dropped none") {
+    statistics counted;
+    for (const std::uint32_t sequence : {7U, 7U, 8U}) { counted.note_captured(sequence); }
+    CHECK(counted.text() == "3 frames captured, 0 shown, 0 dropped, 0 damaged, 0.0 fps");
+}
+
 TEST_CASE("frames per second are those between the first frame that was shown and the last") {
     statistics counted;
     const statistics::time_point start{1h};
