@@ -70,8 +70,8 @@ dmasync::task<> camera::collect() {
 }
 
 dmasync::task<> camera::pass_on(devices::finished_buffer full) {
-    filling_[full.index].unlock();
-    if (full.damaged) {
+    const bool late = static_cast<bool>(filling_[full.index].unlock()); // so late that the picture was given to others
+    if (late || full.damaged) {
         session_.counted.note_damaged(full.sequence);
         co_await session_.idle.send(full.index);
         co_return;
@@ -81,7 +81,7 @@ dmasync::task<> camera::pass_on(devices::finished_buffer full) {
 }
 
 bool camera::has_enough() const noexcept {
-    return session_.frames != 0 && session_.counted.captured() >= session_.frames;
+    return session_.wanted.frames != 0 && session_.counted.captured() >= session_.wanted.frames;
 }
 
 } // namespace camera_to_display

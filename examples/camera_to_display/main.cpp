@@ -64,7 +64,7 @@ void run(const options& chosen) {
     std::stop_source stop;
     common::interruption signals{*made.loop, stop};
     const devices::drm_card card{chosen.card};
-    session s{*made.loop, card, chosen.frames, stop.get_token()};
+    session s{*made.loop, card, {.frames = chosen.frames, .overlay_delay = chosen.overlay_delay}, stop.get_token()};
     camera c{s, chosen.camera, frames_per_second};
     common::first_failure failure{stop};
     made.loop->run(run_all(s, c, failure));

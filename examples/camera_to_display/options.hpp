@@ -2,6 +2,7 @@
 #pragma once
 /// \file options.hpp  The command line of the program.
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@ struct options {
     std::string camera = "vivid";
     std::string card = "virtio_gpu";
     std::uint64_t frames = 0;
+    std::chrono::milliseconds overlay_delay{};
     bool epoll = false;
     bool help = false;
 };

@@ -6,6 +6,7 @@
 #include "stamp.hpp"
 
 #include <dmasync/lock.hpp>
+#include <dmasync/wait.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -30,8 +31,13 @@ dmasync::task<> draw_overlays(session& s) {
         const shared_picture& p = s.pictures[*next];
         auto held = co_await lock(read_write(p.shared.buffer()), s.options("overlay"));
         draw_stamp(view(held.bytes<0>(), p), number);
-        held.unlock();
-        co_await s.drawn.send(*next);
+        co_await dmasync::sleep_for(s.loop, s.wanted.overlay_delay);
+        if (held.unlock()) { // the lease ran out: others have had the picture meanwhile
+            s.counted.note_lost();
+            co_await s.idle.send(*next);
+        } else {
+            co_await s.drawn.send(*next);
+        }
     }
     s.drawn.close();
 }

@@ -20,8 +20,9 @@ shared_picture make_picture(const devices::drm_card& card, dmasync::domain& medi
 
 } // namespace
 
-session::session(dmasync::event_loop& l, const devices::drm_card& c, std::uint64_t limit, std::stop_token on_stop)
-    : loop{l}, card{c}, frames{limit}, stop{std::move(on_stop)} {
+session::session(dmasync::event_loop& l, const devices::drm_card& c, const session_settings& how,
+                 std::stop_token on_stop)
+    : loop{l}, card{c}, wanted{how}, stop{std::move(on_stop)} {
     pictures.reserve(picture_count);
     for (std::size_t i = 0; i < picture_count; ++i) {
         pictures.push_back(make_picture(card, media, "picture " + std::to_string(i)));

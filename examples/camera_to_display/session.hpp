@@ -17,6 +17,7 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <stop_token>
@@ -34,8 +35,13 @@ struct shared_picture {
     common::shared_memory shared;
 };
 
+struct session_settings {
+    std::uint64_t frames = 0;                  ///< to be captured; 0 for no limit
+    std::chrono::milliseconds overlay_delay{}; ///< how much longer than needed the overlay keeps a picture
+};
+
 struct session {
-    session(dmasync::event_loop& l, const devices::drm_card& card, std::uint64_t limit, std::stop_token on_stop);
+    session(dmasync::event_loop& l, const devices::drm_card& c, const session_settings& how, std::stop_token on_stop);
 
     [[nodiscard]] dmasync::lock_options options(dmasync::name who) const noexcept {
         return {.stop = stop, .name = who};
@@ -43,7 +49,7 @@ struct session {
 
     dmasync::event_loop& loop;
     const devices::drm_card& card;
-    const std::uint64_t frames; // to be captured; 0 for no limit
+    const session_settings wanted;
     const std::stop_token stop;
 
     dmasync::domain media{loop, {.name = "media"}};

@@ -20,12 +20,15 @@ public:
     /// The same, and the frame is not to be shown.
     void note_damaged(std::uint32_t sequence) noexcept;
 
+    /// A frame has lost its picture on the way to the screen.
+    void note_lost() noexcept { ++dropped_; }
+
     void note_shown(time_point when) noexcept;
 
     [[nodiscard]] std::uint64_t captured() const noexcept { return captured_; }
 
-    /// "300 frames captured, 300 shown, 0 dropped, 0 damaged, 30.0 fps". A frame that the camera had no buffer for is
-    /// dropped.
+    /// "300 frames captured, 300 shown, 0 dropped, 0 damaged, 30.0 fps". A frame is dropped when the camera has no buffer
+    /// for it, or somebody on the way keeps it for longer than his lease.
     [[nodiscard]] std::string text() const;
 
 private:

@@ -5,6 +5,7 @@
 #include <devices/framebuffer.hpp>
 #include <devices/kms_output.hpp>
 #include <devices/kms_pipe.hpp>
+#include <devices/v4l2_device.hpp>
 #include <screenshot.hpp>
 #include <stamp.hpp>
 
@@ -13,13 +14,13 @@
 #include <support/test_machine.hpp>
 
 #include <drm_fourcc.h>
+#include <linux/videodev2.h>
 #include <xf86drm.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <set>
@@ -54,6 +55,22 @@ std::optional<stamp> stamp_on_screen() {
 void wait_for_first_picture() {
     for (int tries = 0; tries < 300 && !stamp_on_screen(); ++tries) { std::this_thread::sleep_for(100ms); }
     REQUIRE(stamp_on_screen());
+}
+
+/// Has the camera's picture move, so that every frame differs from the one before in every line.
+void make_camera_pan() {
+    const devices::device_node camera = devices::open_v4l2_device("vivid", V4L2_CAP_VIDEO_CAPTURE);
+    v4l2_queryctrl control{};
+    control.id = V4L2_CTRL_FLAG_NEXT_CTRL;
+    while (camera.try_call(VIDIOC_QUERYCTRL, &control) == 0) {
+        if (std::string{reinterpret_cast<const char*>(control.name)} == "Horizontal Movement") {
+            v4l2_control fast_to_the_right{.id = control.id, .value = control.maximum};
+            camera.call(VIDIOC_S_CTRL, &fast_to_the_right, "VIDIOC_S_CTRL");
+            return;
+        }
+        control.id |= V4L2_CTRL_FLAG_NEXT_CTRL;
+    }
+    FAIL("vivid has no such control");
 }
 
 struct observations {
@@ -125,6 +142,7 @@ bool is_active() {
 } // namespace
 
 TEST_CASE("every picture that is seen on the screen is of one frame, and no frame is lost on the way there") {
+    make_camera_pan();
     running_program p{program, {"--frames", "300"}};
     const observations seen = watch(p);
     const auto outcome = p.wait();
@@ -136,6 +154,28 @@ TEST_CASE("every picture that is seen on the screen is of one frame, and no fram
     CHECK(seen.frames.size() > 10);
     CHECK(seen.torn == 0);
     CHECK(seen.most_descriptors - seen.fewest_descriptors <= 2); // the fence of a flip, and its copy
+}
+
+TEST_CASE("when the processor is too slow for the camera frames are dropped, and none is torn") {
+    make_camera_pan();
+    running_program p{program, {"--frames", "50", "--slow-overlay", "90"}};
+    const observations seen = watch(p);
+    const auto outcome = p.wait();
+    std::printf("%s%zu pictures seen, %d torn\n", outcome.output.c_str(), seen.frames.size(), seen.torn);
+    CHECK(outcome.exit_code == 0);
+    CHECK(contains(outcome.output, "50 frames captured, 50 shown"));
+    CHECK_FALSE(contains(outcome.output, " 0 dropped"));
+    CHECK(seen.frames.size() > 5);
+    CHECK(seen.torn == 0);
+}
+
+TEST_CASE("a display that has refreshes, and says at which of them a flip takes place, is as good") {
+    running_program p{program, {"--card", "vkms", "--frames", "60"}};
+    const auto outcome = p.wait();
+    std::printf("%s", outcome.output.c_str());
+    CHECK(outcome.exit_code == 0);
+    CHECK(contains(outcome.output, "60 frames captured, 60 shown"));
+    CHECK(contains(outcome.output, "0 leases expired"));
 }
 
 TEST_CASE("an interruption ends the program as it should: with a summary, and a screen that is dark as before") {

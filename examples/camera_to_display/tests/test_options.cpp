@@ -4,10 +4,12 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <chrono>
 #include <span>
 #include <stdexcept>
 
 using namespace camera_to_display;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -29,10 +31,12 @@ TEST_CASE("without options the program runs on the virtual devices until it is i
 }
 
 TEST_CASE("options are taken as they are given") {
-    const options chosen = parse("--frames", "300", "--camera", "uvcvideo", "--card", "i915", "--epoll");
+    const options chosen =
+        parse("--frames", "300", "--camera", "uvcvideo", "--card", "i915", "--slow-overlay", "80", "--epoll");
     CHECK(chosen.frames == 300);
     CHECK(chosen.camera == "uvcvideo");
     CHECK(chosen.card == "i915");
+    CHECK(chosen.overlay_delay == 80ms);
     CHECK(chosen.epoll);
     CHECK(parse("-h").help);
 }
@@ -40,5 +44,6 @@ TEST_CASE("options are taken as they are given") {
 TEST_CASE("a command line that makes no sense is refused") {
     CHECK_THROWS_AS(parse("--frames"), std::invalid_argument);
     CHECK_THROWS_AS(parse("--frames", "many"), std::invalid_argument);
+    CHECK_THROWS_AS(parse("--slow-overlay", "60001"), std::invalid_argument);
     CHECK_THROWS_AS(parse("film.mp4"), std::invalid_argument);
 }

@@ -28,6 +28,13 @@ TEST_CASE("a camera that counts a frame twice has dropped none") {
     CHECK(counted.text() == "3 frames captured, 0 shown, 0 dropped, 0 damaged, 0.0 fps");
 }
 
+TEST_CASE("a frame that is lost on the way was dropped") {
+    statistics counted;
+    counted.note_captured(0);
+    counted.note_lost();
+    CHECK(counted.text() == "1 frames captured, 0 shown, 1 dropped, 0 damaged, 0.0 fps");
+}
+
 TEST_CASE("frames per second are those between the first frame that was shown and the last") {
     statistics counted;
     const statistics::time_point start{1h};
