@@ -26,6 +26,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <poll.h>
@@ -76,30 +77,36 @@ void make_camera_pan() {
 struct observations {
     std::set<std::uint32_t> frames; // that were seen
     int torn = 0;
+    int without_stamp = 0; // since the last with one: at the end, the screen is dark before the program has ended
     std::size_t fewest_descriptors = 1'000'000;
     std::size_t most_descriptors = 0;
+
+    void add(const screenshot& shot, const stamp& found) {
+        frames.insert(found.number);
+        torn += std::exchange(without_stamp, 0);
+        if (checksum_of(shot.view(), found.number) != found.checksum) { ++torn; }
+    }
+
+    void add_descriptors(std::size_t count) {
+        fewest_descriptors = std::min(fewest_descriptors, count);
+        most_descriptors = std::max(most_descriptors, count);
+    }
 };
 
-/// Returns: whether there was a picture.
-bool look_once(observations& seen) {
-    const auto shot = look_at_screen();
-    REQUIRE(shot);
-    const auto found = read_stamp(shot->view());
-    if (!found) { return false; }
-    seen.frames.insert(found->number);
-    if (checksum_of(shot->view(), found->number) != found->checksum) { ++seen.torn; }
-    return true;
-}
-
-/// Looks until the pictures end.
+/// Looks at the screen until the program has ended.
 observations watch(const running_program& p) {
     observations seen;
     wait_for_first_picture();
-    for (;;) {
+    while (p.runs()) {
         const std::size_t descriptors = p.open_descriptors();
-        if (!look_once(seen)) { break; } // it is at its end, and closes them
-        seen.fewest_descriptors = std::min(seen.fewest_descriptors, descriptors);
-        seen.most_descriptors = std::max(seen.most_descriptors, descriptors);
+        const auto shot = look_at_screen();
+        REQUIRE(shot);
+        if (const auto found = read_stamp(shot->view())) {
+            seen.add(*shot, *found);
+            seen.add_descriptors(descriptors);
+        } else {
+            ++seen.without_stamp;
+        }
         std::this_thread::sleep_for(70ms); // no multiple of a frame
     }
     return seen;
