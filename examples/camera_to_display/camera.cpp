@@ -50,10 +50,10 @@ dmasync::task<> camera::feed() {
 }
 
 dmasync::task<> camera::fill(std::size_t picture) {
-    const common::shared_memory& memory = session_.pictures[picture].shared;
-    auto held = co_await lock(dma_write(memory.buffer()), session_.options("camera"));
-    common::hand_to_device(held);
-    device_.pictures().queue(static_cast<unsigned>(picture), memory.fd());
+    const dmasync::buffer& buffer = session_.pictures[picture].buffer;
+    auto held = co_await lock(dma_write(buffer), session_.options("camera"));
+    held.hand_to_device();
+    device_.pictures().queue(static_cast<unsigned>(picture), buffer.fd());
     filling_[picture] = std::move(held);
 }
 

@@ -9,6 +9,7 @@
 #include "devices/kms_output.hpp"
 #include "picture.hpp"
 
+#include <dmasync/fence.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/wait.hpp>
@@ -32,7 +33,7 @@ dmasync::task<> wait_for_flip(const session& s, devices::kms_output& output) {
 /// The camera may wait for its lock from now on; it gets it when the fence has signalled.
 dmasync::task<> give_back(session& s, picture_on_screen replaced, dmasync::unique_fd fence) {
     if (!replaced.held) { co_return; }
-    common::release_on(std::move(replaced.held), std::move(fence), s.loop);
+    replaced.held.release_on(dmasync::fence::adopt(std::move(fence)));
     co_await s.idle.send(replaced.number);
 }
 
@@ -45,8 +46,8 @@ dmasync::task<> show_pictures(session& s) {
         auto next = co_await s.drawn.receive();
         if (!next) { break; }
         const shared_picture& p = s.pictures[*next];
-        auto held = co_await lock(dma_read(p.shared.buffer()), s.options("display"));
-        common::hand_to_device(held);
+        auto held = co_await lock(dma_read(p.buffer), s.options("display"));
+        held.hand_to_device();
         dmasync::unique_fd fence = output.show(p.framebuffer);
         picture_on_screen replaced = std::exchange(current, {*next, std::move(held)});
         co_await give_back(s, std::move(replaced), std::move(fence));

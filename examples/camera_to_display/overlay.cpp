@@ -29,7 +29,7 @@ dmasync::task<> draw_overlays(session& s) {
         auto next = co_await s.captured.receive();
         if (!next) { break; }
         const shared_picture& p = s.pictures[*next];
-        auto held = co_await lock(read_write(p.shared.buffer()), s.options("overlay"));
+        auto held = co_await lock(read_write(p.buffer), s.options("overlay"));
         draw_stamp(view(held.bytes<0>(), p), number);
         co_await dmasync::sleep_for(s.loop, s.wanted.overlay_delay);
         if (held.unlock()) { // the lease ran out: others have had the picture meanwhile

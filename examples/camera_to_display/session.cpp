@@ -14,8 +14,8 @@ namespace {
 shared_picture make_picture(const devices::drm_card& card, dmasync::domain& media, const std::string& name) {
     devices::dumb_buffer memory{card, picture_width, picture_height};
     devices::framebuffer framebuffer{card, memory, picture_width, picture_height, DRM_FORMAT_XRGB8888};
-    common::shared_memory shared{media, memory.export_dma_buf(), memory.bytes(), std::string_view{name}};
-    return {std::move(memory), std::move(framebuffer), std::move(shared)};
+    dmasync::buffer buffer = media.import(memory.export_dma_buf(), std::string_view{name});
+    return {std::move(memory), std::move(framebuffer), std::move(buffer)};
 }
 
 } // namespace

@@ -7,12 +7,12 @@
 /// A channel says whose turn it is; the lock sees to it that the one before has really finished.
 
 #include "common/channel.hpp"
-#include "common/device_hold.hpp"
 #include "devices/drm_card.hpp"
 #include "devices/dumb_buffer.hpp"
 #include "devices/framebuffer.hpp"
 #include "statistics.hpp"
 
+#include <dmasync/buffer.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
@@ -32,7 +32,7 @@ inline constexpr std::size_t picture_count = 3;
 struct shared_picture {
     devices::dumb_buffer memory;
     devices::framebuffer framebuffer;
-    common::shared_memory shared;
+    dmasync::buffer buffer;
 };
 
 struct session_settings {

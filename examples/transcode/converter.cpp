@@ -47,10 +47,10 @@ dmasync::task<> converter::run() {
 }
 
 dmasync::task<> converter::convert(std::size_t source, std::size_t result) {
-    const common::shared_memory& from = workshop_.sources[source];
-    const common::shared_memory& to = workshop_.results[result];
-    auto held = co_await lock(dma_read(from.buffer()), dma_write(to.buffer()), workshop_.options("converter"));
-    common::hand_to_device(held);
+    const dmasync::buffer& from = workshop_.sources[source];
+    const dmasync::buffer& to = workshop_.results[result];
+    auto held = co_await lock(dma_read(from), dma_write(to), workshop_.options("converter"));
+    held.hand_to_device();
     device_.source().queue(static_cast<unsigned>(source), from.fd());
     device_.result().queue(static_cast<unsigned>(result), to.fd());
     co_await wait_for_result();

@@ -9,11 +9,11 @@
 namespace transcode {
 namespace {
 
-std::vector<common::shared_memory> allocate(devices::dma_heap& heap, dmasync::domain& media, const std::string& name) {
-    std::vector<common::shared_memory> all;
+std::vector<dmasync::buffer> allocate(devices::dma_heap& heap, dmasync::domain& media, const std::string& name) {
+    std::vector<dmasync::buffer> all;
     for (std::size_t i = 0; i < buffers_per_side; ++i) {
         const std::string label = name + ' ' + std::to_string(i);
-        all.emplace_back(media, heap.allocate(picture_bytes), picture_bytes, std::string_view{label});
+        all.push_back(media.import(heap.allocate(picture_bytes), std::string_view{label}));
     }
     return all;
 }

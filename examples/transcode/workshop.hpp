@@ -7,9 +7,9 @@
 ///     empty ----------------------'              '-> converted -> consumer -> empty
 
 #include "common/channel.hpp"
-#include "common/device_hold.hpp"
 #include "devices/dma_heap.hpp"
 
+#include <dmasync/buffer.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
@@ -43,8 +43,8 @@ struct workshop {
     const std::stop_token stop;
 
     dmasync::domain media{loop, {.name = "media"}};
-    std::vector<common::shared_memory> sources;
-    std::vector<common::shared_memory> results;
+    std::vector<dmasync::buffer> sources;
+    std::vector<dmasync::buffer> results;
 
     // Each has room for all buffers of its side.
     common::channel<std::size_t> unused{buffers_per_side, loop, loop, stop};
