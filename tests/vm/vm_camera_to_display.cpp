@@ -38,7 +38,7 @@ using support::running_program;
 
 namespace {
 
-const std::string program = CAMERA_TO_DISPLAY_PROGRAM;
+const std::string program = EXAMPLE_PROGRAM;
 
 std::optional<screenshot> look_at_screen() {
     const std::string file = support::scratch_folder() + "/screen.ppm";
@@ -150,38 +150,38 @@ bool is_active() {
 
 TEST_CASE("every picture that is seen on the screen is of one frame, and no frame is lost on the way there") {
     make_camera_pan();
-    running_program p{program, {"--frames", "300"}};
+    running_program p{program, {"--frames", "150"}};
     const observations seen = watch(p);
     const auto outcome = p.wait();
     std::printf("%s%zu pictures seen, %d torn; %zu to %zu descriptors\n", outcome.output.c_str(), seen.frames.size(),
                 seen.torn, seen.fewest_descriptors, seen.most_descriptors);
     CHECK(outcome.exit_code == 0);
-    CHECK(contains(outcome.output, "300 frames captured, 300 shown"));
+    CHECK(contains(outcome.output, "150 frames captured, 150 shown"));
     CHECK(contains(outcome.output, "0 leases expired"));
-    CHECK(seen.frames.size() > 10);
+    CHECK(seen.frames.size() >= 5);
     CHECK(seen.torn == 0);
     CHECK(seen.most_descriptors - seen.fewest_descriptors <= 2); // the fence of a flip, and its copy
 }
 
 TEST_CASE("when the processor is too slow for the camera frames are dropped, and none is torn") {
     make_camera_pan();
-    running_program p{program, {"--frames", "50", "--slow-overlay", "90"}};
+    running_program p{program, {"--frames", "30", "--slow-overlay", "90"}};
     const observations seen = watch(p);
     const auto outcome = p.wait();
     std::printf("%s%zu pictures seen, %d torn\n", outcome.output.c_str(), seen.frames.size(), seen.torn);
     CHECK(outcome.exit_code == 0);
-    CHECK(contains(outcome.output, "50 frames captured, 50 shown"));
+    CHECK(contains(outcome.output, "30 frames captured, 30 shown"));
     CHECK_FALSE(contains(outcome.output, " 0 dropped"));
-    CHECK(seen.frames.size() > 5);
+    CHECK(seen.frames.size() >= 2);
     CHECK(seen.torn == 0);
 }
 
 TEST_CASE("a display that has refreshes, and says at which of them a flip takes place, is as good") {
-    running_program p{program, {"--card", "vkms", "--frames", "60"}};
+    running_program p{program, {"--card", "vkms", "--frames", "30"}};
     const auto outcome = p.wait();
     std::printf("%s", outcome.output.c_str());
     CHECK(outcome.exit_code == 0);
-    CHECK(contains(outcome.output, "60 frames captured, 60 shown"));
+    CHECK(contains(outcome.output, "30 frames captured, 30 shown"));
     CHECK(contains(outcome.output, "0 leases expired"));
 }
 

@@ -10,7 +10,7 @@ using support::running_program;
 
 namespace {
 
-const std::string program = TRANSCODE_PROGRAM;
+const std::string program = EXAMPLE_PROGRAM;
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
