@@ -4,19 +4,18 @@
 #include "camera.hpp"
 #include "common/first_failure.hpp"
 #include "common/interruption.hpp"
+#include "common/make_loop.hpp"
 #include "devices/drm_card.hpp"
 #include "display.hpp"
 #include "options.hpp"
 #include "overlay.hpp"
 #include "session.hpp"
 
-#include <dmasync/make_event_loop.hpp>
 #include <dmasync/when_all.hpp>
 
 #include <cstddef>
 #include <cstdio>
 #include <exception>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
@@ -29,11 +28,6 @@ using common::note_failure;
 namespace {
 
 constexpr double frames_per_second = 30;
-
-dmasync::made_event_loop make_loop(bool epoll) {
-    if (epoll) { return {std::make_unique<dmasync::epoll_loop>(), "epoll", {}}; }
-    return dmasync::make_event_loop();
-}
 
 dmasync::task<> run_all(session& s, camera& c, common::first_failure& failure) {
     co_await dmasync::when_all(note_failure(c.feed(), failure), note_failure(c.collect(), failure),
@@ -60,7 +54,7 @@ void rethrow_failure(const common::first_failure& failure, common::interruption&
 }
 
 void run(const options& chosen) {
-    const dmasync::made_event_loop made = make_loop(chosen.epoll);
+    const dmasync::made_event_loop made = common::make_loop(chosen.epoll);
     std::stop_source stop;
     common::interruption signals{*made.loop, stop};
     const devices::drm_card card{chosen.card};

@@ -38,6 +38,7 @@ std::vector<std::string> numbered_files(const std::string& folder, std::string_v
     }
     std::ranges::sort(found);
     std::vector<std::string> paths;
+    paths.reserve(found.size());
     for (auto& [number, path] : found) { paths.push_back(std::move(path)); }
     return paths;
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "run.hpp"
 
+#include "common/first_failure.hpp"
+
 #include <dmasync/task.hpp>
 #include <dmasync/wait.hpp>
 #include <dmasync/when_all.hpp>
 
-#include <exception>
-#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -26,39 +26,14 @@ private:
     std::jthread thread_;
 };
 
-/// Keeps what went wrong first, and stops everything: what goes wrong because of that is of no interest.
-class first_failure {
-public:
-    explicit first_failure(std::stop_source stop) : stop_{std::move(stop)} {}
-
-    void note(std::exception_ptr failure) {
-        {
-            const std::lock_guard lock{mutex_};
-            if (!failure_) { failure_ = std::move(failure); }
-        }
-        stop_.request_stop();
-    }
-
-    void rethrow() const {
-        if (failure_) { std::rethrow_exception(failure_); }
-    }
-
-private:
-    std::stop_source stop_;
-    std::mutex mutex_;
-    std::exception_ptr failure_;
-};
-
 dmasync::task<> run_stage(dmasync::task<> stage, dmasync::event_loop& where, dmasync::event_loop& home,
-                          first_failure& failure) {
+                          common::first_failure& failure) {
     co_await dmasync::resume_on(where);
-    try {
-        co_await stage;
-    } catch (...) { failure.note(std::current_exception()); }
+    co_await common::note_failure(std::move(stage), failure);
     co_await dmasync::resume_on(home);
 }
 
-dmasync::task<> run_stages(studio& s, video_input& input, outlet& out, first_failure& failure) {
+dmasync::task<> run_stages(studio& s, video_input& input, outlet& out, common::first_failure& failure) {
     co_await dmasync::when_all(
         run_stage(ingest_stage(s, input), s.io, s.io, failure), run_stage(denoise_stage(s), s.filters, s.io, failure),
         run_stage(analyse_stage(s), s.filters, s.io, failure), run_stage(overlay_stage(s), s.io, s.io, failure),
@@ -76,7 +51,7 @@ run_progress run_pipeline(video_input& input, y4m_writer& output, contact_sheet*
                    done = {pictures, s.frames.counters(), s.use.most()};
                    if (watch) { watch(done); }
                }};
-    first_failure failure{std::move(stop)};
+    common::first_failure failure{std::move(stop)};
     {
         const loop_thread thread{filters};
         io.run(run_stages(s, input, out, failure));

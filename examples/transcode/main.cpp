@@ -3,18 +3,17 @@
 // more.
 #include "common/first_failure.hpp"
 #include "common/interruption.hpp"
+#include "common/make_loop.hpp"
 #include "converter.hpp"
 #include "options.hpp"
 #include "stages.hpp"
 #include "workshop.hpp"
 
-#include <dmasync/make_event_loop.hpp>
 #include <dmasync/when_all.hpp>
 
 #include <cstddef>
 #include <cstdio>
 #include <exception>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
@@ -23,11 +22,6 @@ using namespace transcode;
 using common::note_failure;
 
 namespace {
-
-dmasync::made_event_loop make_loop(bool epoll) {
-    if (epoll) { return {std::make_unique<dmasync::epoll_loop>(), "epoll", {}}; }
-    return dmasync::make_event_loop();
-}
 
 dmasync::task<> run_all(workshop& w, converter& c, verdict& result, common::first_failure& failure) {
     co_await dmasync::when_all(note_failure(produce(w), failure), note_failure(c.run(), failure),
@@ -44,7 +38,7 @@ void print_summary(const workshop& w, const verdict& result, std::string_view lo
 
 /// Returns: the exit code.
 int run(const options& chosen) {
-    const dmasync::made_event_loop made = make_loop(chosen.epoll);
+    const dmasync::made_event_loop made = common::make_loop(chosen.epoll);
     std::stop_source stop;
     common::interruption signals{*made.loop, stop};
     workshop w{*made.loop, chosen.heap, chosen.frames, stop.get_token()};
