@@ -78,6 +78,12 @@ class Demo(unittest.TestCase):
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         self.assertIn("lease expired: set 'denoise'", result.stderr)
 
+    def test_with_the_clip_a_stage_hangs_and_the_result_is_the_same(self):
+        result = self.demo()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stderr, "lease expired: set 'denoise' .*[1-9] waiter")
+        self.assertIn("the result is the same, byte by byte", result.stdout)
+
     def test_only_odd_sides_are_padded_in_the_conversion(self):
         self.write("even.y4m", video(4, 4))
         self.write("odd.y4m", video(4, 5))
