@@ -40,8 +40,10 @@ class DmaBufTests(unittest.TestCase):
         named = re.findall(r'`(\w+)` "([^"]+)"', text_of("docs/dma-buf-tests.md"))
         self.assertGreater(len(named), 20)
         for program, name in named:
-            source = next((PROJECT / "tests").glob(f"**/{program}.cpp"))
-            self.assertIn(f'"{name}"', source.read_text(encoding="utf-8"), program)
+            with self.subTest(program=program, name=name):
+                sources = list((PROJECT / "tests").glob(f"**/{program}.cpp"))
+                self.assertEqual(len(sources), 1)
+                self.assertIn(f'"{name}"', sources[0].read_text(encoding="utf-8"))
 
 
 class Performance(unittest.TestCase):

@@ -118,7 +118,7 @@ struct fixture {
 
 struct step {
     dmasync::access use;
-    const char* told;
+    std::string told;
 };
 
 /// Locks with the accesses of a story, and compares what the kernel was told.

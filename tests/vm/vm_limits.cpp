@@ -460,8 +460,8 @@ TEST_CASE("memory that comes again is zeroed") {
         fixture f;
         for (int round = 0; round < 2; ++round) {
             std::vector<buffer> buffers;
-            for (int i = 0; i < 32; ++i) {
-                buffers.push_back(f.media.allocate(megabyte / 4, "used", {.heap = heap}));
+            for (int i = 0; i < 16; ++i) {
+                buffers.push_back(f.media.allocate(64 * 1024, "used", {.heap = heap}));
                 const auto held = try_lock(write(buffers.back()));
                 const auto bytes = held.bytes<0>();
                 CHECK(std::all_of(bytes.begin(), bytes.end(), [](std::byte v) { return v == std::byte{0}; }));
