@@ -15,9 +15,9 @@ namespace dmasync {
 
 /// Whether a lock of dma-bufs waits until the devices that work on them have finished.
 enum class fences : std::uint8_t {
-    /// A reader for those that write, a writer for all (S12, S18).
-    wait,
-    /// Whoever locks looks after them. Where the kernel has to be told of a use by the CPU, it then waits for them, blocking.
+    wait, ///< a reader for those that write, a writer for all (S12, S18)
+    /// Whoever locks looks after them. When a CPU's lock has to tell the kernel of a change (see `cpu_access`), the kernel
+    /// waits for them all the same: on the calling thread, without a limit, in a `try_lock` too.
     ignore,
 };
 
