@@ -20,6 +20,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 using namespace camera_to_display;
@@ -36,12 +37,12 @@ dmasync::task<> run_all(session& s, camera& c, common::first_failure& failure) {
 
 void print_summary(const session& s, double camera_rate, std::string_view loop_kind) {
     const dmasync::domain_counters locks = s.media.counters();
-    std::printf("%s\n", s.counted.text().c_str());
-    std::printf(
-        "%llu leases expired; %llu locks granted at once, %llu after waiting; event loop: %.*s; camera: %.1f fps\n",
-        static_cast<unsigned long long>(locks.leases_expired), static_cast<unsigned long long>(locks.granted_at_once),
-        static_cast<unsigned long long>(locks.granted_after_wait), static_cast<int>(loop_kind.size()), loop_kind.data(),
-        camera_rate);
+    const std::string text =
+        s.counted.text() + '\n' + std::to_string(locks.leases_expired) + " leases expired, " +
+        std::to_string(locks.devices_overdue) + " devices overdue; " + std::to_string(locks.granted_at_once) +
+        " locks granted at once, " + std::to_string(locks.granted_after_wait) +
+        " after waiting; event loop: " + std::string{loop_kind} + "; camera: " + rate_text(camera_rate) + '\n';
+    std::fputs(text.c_str(), stdout);
 }
 
 /// A stop is what one expects of an interruption, and no failure then.

@@ -6,6 +6,12 @@
 
 namespace camera_to_display {
 
+std::string rate_text(double frames_per_second) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%.1f fps", frames_per_second);
+    return text.data();
+}
+
 void statistics::note_sequence(std::uint32_t sequence) noexcept {
     // Modulo 2^32, like the camera's count. A camera that is late may count a frame twice: nothing is missing then.
     const auto step = last_sequence_ ? static_cast<std::int32_t>(sequence - *last_sequence_) : 1;
@@ -35,10 +41,9 @@ double statistics::frames_per_second() const noexcept {
 }
 
 std::string statistics::text() const {
-    std::array<char, 32> rate{};
-    std::snprintf(rate.data(), rate.size(), "%.1f fps", frames_per_second());
     return std::to_string(captured_) + " frames captured, " + std::to_string(shown_) + " shown, " +
-           std::to_string(dropped_) + " dropped, " + std::to_string(damaged_) + " damaged, " + rate.data();
+           std::to_string(dropped_) + " dropped, " + std::to_string(damaged_) + " damaged, " +
+           rate_text(frames_per_second());
 }
 
 } // namespace camera_to_display

@@ -10,6 +10,9 @@
 
 namespace camera_to_display {
 
+/// "30.0 fps".
+[[nodiscard]] std::string rate_text(double frames_per_second);
+
 class statistics {
 public:
     using time_point = std::chrono::steady_clock::time_point;

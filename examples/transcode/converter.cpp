@@ -22,6 +22,26 @@ devices::picture_format format(std::uint32_t pixel_format) noexcept {
             .bytes_per_line = bytes_per_line};
 }
 
+/// A job that the device has been given, or is being given. When it ends in another way than it should, the device gives
+/// everything back first: only then may a guard that is older than this object unlock it.
+class device_job {
+public:
+    explicit device_job(devices::v4l2_m2m& d) noexcept : device_{d} {}
+    device_job(const device_job&) = delete;
+    device_job& operator=(const device_job&) = delete;
+    ~device_job() {
+        if (done_) { return; }
+        device_.source().stop();
+        device_.result().stop();
+    }
+
+    void note_done() noexcept { done_ = true; }
+
+private:
+    devices::v4l2_m2m& device_;
+    bool done_ = false;
+};
+
 } // namespace
 
 converter::converter(workshop& w, std::string_view driver) : workshop_{w}, device_{driver} {
@@ -51,9 +71,11 @@ dmasync::task<> converter::convert(std::size_t source, std::size_t result) {
     const dmasync::buffer& to = workshop_.results[result];
     auto held = co_await lock(dma_read(from), dma_write(to), workshop_.options("converter"));
     held.hand_to_device();
+    device_job job{device_};
     device_.source().queue(static_cast<unsigned>(source), from.fd());
     device_.result().queue(static_cast<unsigned>(result), to.fd());
     co_await wait_for_result();
+    job.note_done();
     held.unlock();
 }
 

@@ -17,6 +17,8 @@
 #include <span>
 #include <stdexcept>
 #include <stop_token>
+#include <string>
+#include <string_view>
 
 using namespace transcode;
 using common::note_failure;
@@ -31,9 +33,8 @@ dmasync::task<> run_all(workshop& w, converter& c, verdict& result, common::firs
 void print_summary(const workshop& w, const verdict& result, std::string_view loop_kind) {
     std::printf("%u pictures converted as they should be, %u otherwise, the last with checksum %08x\n", result.right,
                 result.wrong, result.checksum);
-    std::printf("%llu leases expired; event loop: %.*s\n",
-                static_cast<unsigned long long>(w.media.counters().leases_expired), static_cast<int>(loop_kind.size()),
-                loop_kind.data());
+    const std::string text = std::to_string(w.media.counters().leases_expired) + " leases expired; event loop: ";
+    std::printf("%s%s\n", text.c_str(), std::string{loop_kind}.c_str());
 }
 
 /// Returns: the exit code.
