@@ -113,13 +113,12 @@ public:
     /// The same with anything else that can be moved and awaited, a `task<>` that waits for DQBUF, say. It is awaited at
     /// once; the buffers are unlocked where it resumes. An exception that leaves it counts as an error of the device.
     template <class Awaitable>
-        requires(!std::is_lvalue_reference_v<Awaitable>)
-    void release_on(Awaitable&& done) {
+    void release_on(Awaitable done) {
         if (const errc e = lend(); e != errc{}) {
             deliver(e, nullptr);
             return;
         }
-        unlock_after<Awaitable>(std::move(*this), std::move(done));
+        unlock_after(std::move(*this), std::move(done));
     }
 
     /// Puts a fence on a dma-buf that is held, so that drivers and programs that know nothing of this library wait for
