@@ -57,7 +57,7 @@ void rethrow_failure(const common::first_failure& failure, common::interruption&
 void run(const options& chosen) {
     const dmasync::made_event_loop made = common::make_loop(chosen.epoll);
     std::stop_source stop;
-    common::interruption signals{*made.loop, stop};
+    common::interruption signals{stop};
     const devices::drm_card card{chosen.card};
     session s{*made.loop, card, {.frames = chosen.frames, .overlay_delay = chosen.overlay_delay}, stop.get_token()};
     camera c{s, chosen.camera, frames_per_second};

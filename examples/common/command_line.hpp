@@ -3,12 +3,15 @@
 /// \file command_line.hpp  The words of a command line, one after the other.
 
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace common {
 
@@ -19,19 +22,37 @@ public:
 
     [[nodiscard]] bool empty() const noexcept { return rest_.empty(); }
 
+    /// An option that has its value attached, as in "--lease=200", comes without it.
     std::string_view next() {
+        std::string_view word = take();
+        const std::size_t equals = word.starts_with("--") ? word.find('=') : word.npos;
+        if (equals != word.npos) {
+            attached_ = word.substr(equals + 1);
+            word = word.substr(0, equals);
+        }
+        return word;
+    }
+
+    /// The next word as it is.
+    std::string_view take() {
         const std::string_view word = rest_.front();
         rest_ = rest_.subspan(1);
         return word;
     }
 
-    /// The word after an option.
+    /// The value of an option: attached to it, or the next word.
     std::string_view value_of(std::string_view option) {
+        if (attached_) { return *std::exchange(attached_, std::nullopt); }
         if (rest_.empty()) { throw std::invalid_argument{std::string{option} + " needs a value"}; }
-        return next();
+        return take();
     }
 
-    /// The number after an option.
+    /// After all of an option has been taken.
+    void refuse_value_of(std::string_view option) const {
+        if (attached_) { throw std::invalid_argument{std::string{option} + " takes no value"}; }
+    }
+
+    /// A value that is a number.
     std::uint64_t number_of(std::string_view option) {
         const std::string_view text = value_of(option);
         std::uint64_t number = 0;
@@ -44,6 +65,7 @@ public:
 
 private:
     std::span<const char* const> rest_;
+    std::optional<std::string_view> attached_; // the value of the option that came last, until it is asked for
 };
 
 } // namespace common

@@ -22,7 +22,7 @@ bool is_ignored(int signal) noexcept {
 sigset_t handled_signals() noexcept {
     sigset_t set;
     ::sigemptyset(&set);
-    for (const int signal : {SIGINT, SIGTERM}) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
         if (!is_ignored(signal)) { ::sigaddset(&set, signal); }
     }
     return set;
@@ -30,7 +30,7 @@ sigset_t handled_signals() noexcept {
 
 } // namespace
 
-interruption::interruption(dmasync::event_loop& loop, std::stop_source stop) : loop_{loop}, stop_{std::move(stop)} {
+interruption::interruption(std::stop_source stop) : stop_{std::move(stop)} {
     const sigset_t set = handled_signals();
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
     signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -38,9 +38,12 @@ interruption::interruption(dmasync::event_loop& loop, std::stop_source stop) : l
     watch_.fd = signals_.get();
     watch_.events = POLLIN;
     if (const std::error_code ec = loop_.watch(watch_); ec) { throw std::system_error{ec, "cannot wait for signals"}; }
+    thread_ = std::jthread{[this] { loop_.run(); }};
 }
 
 interruption::~interruption() {
+    loop_.stop();
+    thread_.join();
     if (watch_.active) { loop_.unwatch(watch_); }
 }
 

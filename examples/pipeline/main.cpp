@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Can several stages, on two threads, work on the frames of a real video without copies in between, and survive a stage
 // that hangs? Reads a video, runs it through the stages of stages.cpp and writes the result. `--help` says more.
+#include "common/interruption.hpp"
 #include "fd_io.hpp"
 #include "heartbeat.hpp"
-#include "interruption.hpp"
 #include "options.hpp"
 #include "printable.hpp"
 #include "progress.hpp"
@@ -88,7 +88,7 @@ void make_video(const options& chosen, video_input& input, results& made, const 
 int run(const options& chosen) {
     const std::stop_source stop;
     video_input input{chosen.input, stop.get_token(), chosen.damage};
-    interruption signals{stop}; // before there is a file to be left behind
+    common::interruption signals{stop}; // before there is a file to be left behind
     std::optional<results> made;
     try {
         made.emplace(chosen.output, chosen.contact_sheet, input.format(), stop.get_token());

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "options.hpp"
 
+#include "common/command_line.hpp"
 #include "same_file.hpp"
 
 #include <unistd.h>
 
-#include <charconv>
-#include <cstddef>
-#include <optional>
 #include <stdexcept>
-#include <system_error>
-#include <utility>
 
 namespace pipeline {
 
@@ -36,55 +32,7 @@ interrupted.
 
 namespace {
 
-class command_line {
-public:
-    explicit command_line(std::span<const char* const> arguments) : rest_{arguments} {}
-
-    [[nodiscard]] bool empty() const noexcept { return rest_.empty(); }
-
-    /// An option that has its value attached, as in "--lease=200", comes without it.
-    std::string_view next() {
-        std::string_view word = take();
-        const std::size_t equals = word.starts_with("--") ? word.find('=') : word.npos;
-        if (equals != word.npos) {
-            attached_ = word.substr(equals + 1);
-            word = word.substr(0, equals);
-        }
-        return word;
-    }
-
-    std::string_view take() {
-        const std::string_view word = rest_.front();
-        rest_ = rest_.subspan(1);
-        return word;
-    }
-
-    std::string_view value_of(std::string_view option) {
-        if (attached_) { return *std::exchange(attached_, std::nullopt); }
-        if (rest_.empty()) { throw std::invalid_argument{std::string{option} + " needs a value"}; }
-        return take();
-    }
-
-    void refuse_value_of(std::string_view option) const {
-        if (attached_) { throw std::invalid_argument{std::string{option} + " takes no value"}; }
-    }
-
-    std::uint64_t number_of(std::string_view option) {
-        const std::string_view text = value_of(option);
-        std::uint64_t number = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-        if (error != std::errc{} || end != text.data() + text.size()) {
-            throw std::invalid_argument{std::string{option} + ": " + std::string{text} + " is not a number"};
-        }
-        return number;
-    }
-
-private:
-    std::span<const char* const> rest_;
-    std::optional<std::string_view> attached_; // the value of the option that came last, until it is asked for
-};
-
-std::string_view file_of(command_line& line, std::string_view option) {
+std::string_view file_of(common::command_line& line, std::string_view option) {
     const std::string_view name = line.value_of(option);
     if (name.empty()) { throw std::invalid_argument{std::string{option} + " needs the name of a file"}; }
     return name;
@@ -104,7 +52,7 @@ void take_file(options& chosen, std::string_view name) {
     file = name;
 }
 
-void take_option(options& chosen, command_line& line, std::string_view option) {
+void take_option(options& chosen, common::command_line& line, std::string_view option) {
     if (option == "--help" || option == "-h") {
         chosen.help = true;
     } else if (option == "--epoll") {
@@ -125,7 +73,7 @@ void take_option(options& chosen, command_line& line, std::string_view option) {
     line.refuse_value_of(option);
 }
 
-void take_word(options& chosen, command_line& line) {
+void take_word(options& chosen, common::command_line& line) {
     const std::string_view word = line.next();
     if (word == "--") {
         while (!line.empty()) { take_file(chosen, line.take()); }
@@ -140,7 +88,7 @@ void take_word(options& chosen, command_line& line) {
 
 options parse_options(std::span<const char* const> arguments) {
     options chosen;
-    for (command_line line{arguments}; !line.empty();) { take_word(chosen, line); }
+    for (common::command_line line{arguments}; !line.empty();) { take_word(chosen, line); }
     if (!chosen.help && chosen.output.empty()) {
         throw std::invalid_argument{"there must be one INPUT and one OUTPUT"};
     }

@@ -41,7 +41,7 @@ void print_summary(const workshop& w, const verdict& result, std::string_view lo
 int run(const options& chosen) {
     const dmasync::made_event_loop made = common::make_loop(chosen.epoll);
     std::stop_source stop;
-    common::interruption signals{*made.loop, stop};
+    common::interruption signals{stop};
     workshop w{*made.loop, chosen.heap, chosen.frames, stop.get_token()};
     converter c{w, chosen.converter};
     common::first_failure failure{stop};

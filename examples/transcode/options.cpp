@@ -45,6 +45,7 @@ void take_word(options& chosen, common::command_line& line) {
     } else {
         throw std::invalid_argument{"unknown option " + std::string{word}};
     }
+    line.refuse_value_of(word);
 }
 
 } // namespace

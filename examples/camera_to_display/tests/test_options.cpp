@@ -45,5 +45,6 @@ TEST_CASE("a command line that makes no sense is refused") {
     CHECK_THROWS_AS(parse("--frames"), std::invalid_argument);
     CHECK_THROWS_AS(parse("--frames", "many"), std::invalid_argument);
     CHECK_THROWS_AS(parse("--slow-overlay", "60001"), std::invalid_argument);
+    CHECK_THROWS_AS(parse("--epoll=yes"), std::invalid_argument);
     CHECK_THROWS_AS(parse("film.mp4"), std::invalid_argument);
 }

@@ -31,5 +31,6 @@ TEST_CASE("options are taken as they are given, or have a default") {
 TEST_CASE("a command line that makes no sense is refused") {
     CHECK_THROWS_AS(parse("--frames", "4294967296"), std::invalid_argument);
     CHECK_THROWS_AS(parse("--frames", "-1"), std::invalid_argument);
+    CHECK_THROWS_AS(parse("--epoll=yes"), std::invalid_argument);
     CHECK_THROWS_AS(parse("film.mp4"), std::invalid_argument);
 }
