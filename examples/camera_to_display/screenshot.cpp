@@ -34,6 +34,7 @@ std::optional<screenshot> read_screenshot(const std::string& file_name) {
     if (!read_header(file, shot)) { return std::nullopt; }
     std::vector<char> bytes(shot.width * shot.height * bytes_per_pixel);
     if (!file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) { return std::nullopt; }
+    shot.pixels.reserve(shot.width * shot.height);
     for (std::size_t i = 0; i < bytes.size(); i += bytes_per_pixel) {
         shot.pixels.push_back(pixel_of(std::span{bytes}.subspan(i, bytes_per_pixel)));
     }

@@ -158,7 +158,7 @@ TEST_CASE("every picture that is seen on the screen is of one frame, and no fram
     CHECK(outcome.exit_code == 0);
     CHECK(contains(outcome.output, "150 frames captured, 150 shown"));
     CHECK(contains(outcome.output, "0 leases expired"));
-    CHECK(seen.frames.size() >= 5);
+    CHECK(seen.frames.size() >= 3);
     CHECK(seen.torn == 0);
     CHECK(seen.most_descriptors - seen.fewest_descriptors <= 2); // the fence of a flip, and its copy
 }
@@ -172,7 +172,7 @@ TEST_CASE("when the processor is too slow for the camera frames are dropped, and
     CHECK(outcome.exit_code == 0);
     CHECK(contains(outcome.output, "30 frames captured, 30 shown"));
     CHECK_FALSE(contains(outcome.output, " 0 dropped"));
-    CHECK(seen.frames.size() >= 2);
+    CHECK(seen.frames.size() >= 1);
     CHECK(seen.torn == 0);
 }
 
