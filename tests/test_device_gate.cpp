@@ -11,6 +11,7 @@
 #include <doctest/doctest.h>
 #include <support/fake_dma_buf.hpp>
 #include <support/probe.hpp>
+#include <support/waiter.hpp>
 
 #include <cerrno>
 #include <chrono>
@@ -20,6 +21,7 @@
 #include <thread>
 
 using namespace dmasync;
+using support::waiter;
 using namespace std::chrono_literals;
 
 namespace {
@@ -32,23 +34,6 @@ struct fixture {
     support::fake_dma_buf screen;
     buffer a = media.import(camera.duplicate(), "camera");
     buffer b = media.import(screen.duplicate(), "screen");
-};
-
-template <class... Requests>
-probe keep(guard& out, std::error_code& ec, lock_options options, Requests... requests) {
-    out = co_await dmasync::lock(requests..., options, ec);
-}
-
-struct waiter {
-    guard held;
-    std::error_code ec;
-    probe coroutine;
-
-    template <class... Requests>
-    void start(const lock_options& options, Requests... requests) {
-        coroutine = keep(held, ec, options, requests...);
-    }
-    bool done() const { return coroutine.done(); }
 };
 
 } // namespace

@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 #include <support/probe.hpp>
+#include <support/waiter.hpp>
 
 #include <array>
 #include <chrono>
@@ -21,6 +22,7 @@
 #include <vector>
 
 using namespace dmasync;
+using support::waiter;
 using namespace std::chrono_literals;
 
 namespace {
@@ -34,24 +36,6 @@ struct fixture {
     buffer a = media.adopt(memory[0], "a");
     buffer b = media.adopt(memory[1], "b");
     buffer c = media.adopt(memory[2], "c");
-};
-
-/// Locks and keeps what it gets in `out`, until somebody takes it from there.
-template <class... Requests>
-probe keep(guard& out, std::error_code& ec, lock_options options, Requests... requests) {
-    out = co_await dmasync::lock(requests..., options, ec); // qualified: with lvalues only, std::lock would fit better
-}
-
-/// A waiter that can be asked how it went.
-struct waiter {
-    guard held;
-    std::error_code ec;
-    probe coroutine;
-
-    template <class... Requests>
-    void start(const lock_options& options, Requests... requests) {
-        coroutine = keep(held, ec, options, requests...);
-    }
 };
 
 } // namespace

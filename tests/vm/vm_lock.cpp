@@ -14,6 +14,7 @@
 #include <support/real_time.hpp>
 #include <support/sw_sync.hpp>
 #include <support/vgem.hpp>
+#include <support/waiter.hpp>
 
 #include <algorithm>
 #include <array>
@@ -40,6 +41,7 @@
 #include <unistd.h>
 
 using namespace dmasync;
+using support::waiter;
 using namespace std::chrono_literals;
 using support::run_for;
 using support::run_until;
@@ -129,24 +131,6 @@ void begin_work(const buffer& b, const sw_timeline& device, dmasync::access a) {
     dma_buf::import_fence(b.fd(), device.create(1), a, ec);
     CHECK_FALSE(ec);
 }
-
-template <class... Requests>
-probe keep(guard& out, std::error_code& ec, lock_options options, Requests... requests) {
-    out = co_await dmasync::lock(requests..., options, ec);
-}
-
-/// A coroutine that locks.
-struct waiter {
-    guard held;
-    std::error_code ec;
-    probe coroutine;
-
-    template <class... Requests>
-    void start(const lock_options& options, Requests... requests) {
-        coroutine = keep(held, ec, options, requests...);
-    }
-    bool done() const { return coroutine.done(); }
-};
 
 /// Runs the loop until the waiter has its outcome.
 bool settles(event_loop& loop, const waiter& w) {
