@@ -435,7 +435,8 @@ TEST_CASE("a udmabuf of pieces of several memfds is one buffer, and their number
     const unique_fd two = support::make_memfd(2 * size);
     const auto make = [&](std::uint32_t pieces) {
         std::vector<std::byte> room(sizeof(udmabuf_create_list) + pieces * sizeof(udmabuf_create_item));
-        auto* list = ::new (room.data()) udmabuf_create_list{};
+        auto* list =
+            reinterpret_cast<udmabuf_create_list*>(room.data()); // ends with an array of no size: cannot be made
         list->flags = UDMABUF_FLAGS_CLOEXEC;
         list->count = pieces;
         for (std::uint32_t i = 0; i < pieces; ++i) {
