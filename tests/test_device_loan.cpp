@@ -212,6 +212,22 @@ TEST_CASE("while a device is at work its guard gives no bytes and is not changed
     CHECK(f.is_free(f.b));
 }
 
+TEST_CASE("a device that is at work keeps its buffers whatever brackets the hold has: it is not changed either") {
+    fixture f;
+    guard held = try_lock(write(f.a), lock_options{.lease = 100ms, .cpu_access = cpu_access::always});
+    held.hand_to_device();
+    std::error_code ec;
+    held.release(f.a, ec);
+    CHECK(ec == errc::invalid_access);
+    held.downgrade(f.a, ec);
+    CHECK(ec == errc::invalid_access);
+    f.loop.advance(1s);
+    CHECK(!held.expired());
+    CHECK(f.media.counters().devices_overdue == 1);
+    CHECK(!held.unlock());
+    CHECK(f.is_free(f.a));
+}
+
 TEST_CASE("a hold is released on a descriptor that becomes readable") {
     fixture f;
     support::pipe done;

@@ -134,6 +134,7 @@ private:
             step s{*this};
             return with_held_entry(c, b, [&](entry& held) { change(held, s); });
         }
+        if (const errc refusal = refuse_change(c); refusal != errc{}) { return refusal; }
         failure f = close_own_brackets(c, e);
         if (f == errc::lease_expired) { return f; }
         {
@@ -168,12 +169,20 @@ private:
 
     template <class Change>
     errc with_held_entry(claim& c, const buffer_state* b, Change change) noexcept {
-        if (c.state.load(std::memory_order_relaxed) == phase::lent) { return errc::invalid_access; }
-        if (c.state.load(std::memory_order_relaxed) != phase::held) { return errc::lease_expired; }
+        if (const errc refusal = refuse_change(c); refusal != errc{}) { return refusal; }
         entry* e = find(c, b);
         if (e == nullptr) { return errc::not_in_set; }
         change(*e);
         return errc{};
+    }
+
+    /// What a hold must not be for its set to be changed: with a device, or over.
+    [[nodiscard]] static errc refuse_change(const claim& c) noexcept {
+        switch (c.state.load(std::memory_order_relaxed)) {
+        case phase::held: return errc{};
+        case phase::lent: return errc::invalid_access;
+        default: return errc::lease_expired;
+        }
     }
 };
 
