@@ -2,6 +2,7 @@
 #pragma once
 /// \file event_loop.hpp  What the library needs of an event loop: time, readiness of descriptors, and a turn to run.
 
+#include <dmasync/detail/threading.hpp>
 #include <dmasync/detail/timer_heap.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/work.hpp>
@@ -11,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include <time.h>
@@ -148,7 +148,7 @@ public:
 
     /// Whether the calling thread is in `run` or `poll` of this loop.
     [[nodiscard]] bool in_this_thread() const noexcept {
-        return runner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+        return runner_.load(std::memory_order_relaxed) == detail::this_thread_id();
     }
 
     /// Counts the objects that need the loop to outlive them.
@@ -163,7 +163,7 @@ protected:
     }
 
     /// A loop whose time is what `time` says.
-    explicit event_loop(const std::atomic<time_point>& time) noexcept : virtual_time_{&time} {}
+    explicit event_loop(const detail::atomic<time_point>& time) noexcept : virtual_time_{&time} {}
 
     /// For back ends: the descriptor of `w` is ready (or its watch has failed, `revents` POLLERR).
     void fire(fd_watch& w, short revents) noexcept {
@@ -197,12 +197,14 @@ private:
 
     struct turn_scope {
         explicit turn_scope(event_loop& l) noexcept : loop{l}, outer{l.runner_.load(std::memory_order_relaxed)} {
-            if (outer != std::thread::id{}) { detail::misuse("event_loop run from inside itself or from two threads"); }
-            loop.runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+            if (outer != detail::thread_id{}) {
+                detail::misuse("event_loop run from inside itself or from two threads");
+            }
+            loop.runner_.store(detail::this_thread_id(), std::memory_order_relaxed);
         }
-        ~turn_scope() { loop.runner_.store(std::thread::id{}, std::memory_order_relaxed); }
+        ~turn_scope() { loop.runner_.store(detail::thread_id{}, std::memory_order_relaxed); }
         event_loop& loop;
-        std::thread::id outer;
+        detail::thread_id outer;
     };
 
     /// What is ready now, once; then the kernel, when there is nothing else to do or it has waited for long enough.
@@ -304,11 +306,11 @@ private:
         }
     }
 
-    std::atomic<work*> remote_{nullptr};    // a stack: posted by other threads, or while nobody runs the loop
-    std::atomic<std::thread::id> runner_{}; // the thread in run or poll
-    std::atomic<bool> stopped_{false};
-    std::atomic<std::size_t> users_{0};
-    const std::atomic<time_point>* virtual_time_ = nullptr; // invariant: null for the steady clock
+    detail::atomic<work*> remote_{nullptr};      // a stack: posted by other threads, or while nobody runs the loop
+    detail::atomic<detail::thread_id> runner_{}; // the thread in run or poll
+    detail::atomic<bool> stopped_{false};
+    detail::atomic<std::size_t> users_{0};
+    const detail::atomic<time_point>* virtual_time_ = nullptr; // invariant: null for the steady clock
     clock::duration coarse_lag_{};
     work* local_ = nullptr; // a queue: the loop thread's alone
     work** local_end_ = &local_;

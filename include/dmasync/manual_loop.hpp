@@ -2,6 +2,7 @@
 #pragma once
 /// \file manual_loop.hpp  An event loop whose time stands still unless it is moved: for tests and simulations.
 
+#include <dmasync/detail/threading.hpp>
 #include <dmasync/detail/wake_fd.hpp>
 #include <dmasync/detail/watch_table.hpp>
 #include <dmasync/error.hpp>
@@ -23,7 +24,7 @@ namespace detail {
 
 /// A base before the loop: the loop's time must exist before the loop does.
 struct virtual_clock {
-    std::atomic<std::chrono::steady_clock::time_point> time{
+    detail::atomic<std::chrono::steady_clock::time_point> time{
         std::chrono::steady_clock::time_point{std::chrono::hours{1}}};
 };
 

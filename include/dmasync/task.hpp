@@ -4,6 +4,7 @@
 
 #include <dmasync/detail/back_off.hpp>
 #include <dmasync/detail/detached.hpp>
+#include <dmasync/detail/threading.hpp>
 #include <dmasync/event_loop.hpp>
 
 #include <atomic>
@@ -11,7 +12,6 @@
 #include <cstdlib>
 #include <exception>
 #include <optional>
-#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -45,7 +45,7 @@ public:
 
     /// Runs the task until it first suspends. Returns: whether it has ended on this thread by then.
     [[nodiscard]] bool start(std::coroutine_handle<> self) noexcept {
-        starter_ = std::this_thread::get_id();
+        starter_ = detail::this_thread_id();
         self.resume();
         return ended_in_start_;
     }
@@ -58,7 +58,7 @@ public:
 private:
     [[nodiscard]] std::coroutine_handle<> successor() noexcept {
         void* next = continuation_.load(std::memory_order_acquire); // with continue_with
-        if (next == nullptr && starter_ == std::this_thread::get_id()) {
+        if (next == nullptr && starter_ == detail::this_thread_id()) {
             ended_in_start_ = true;
             return std::noop_coroutine();
         }
@@ -66,8 +66,8 @@ private:
         return std::coroutine_handle<>::from_address(next);
     }
 
-    std::atomic<void*> continuation_{nullptr};
-    std::thread::id starter_;
+    detail::atomic<void*> continuation_{nullptr};
+    detail::thread_id starter_;
     bool ended_in_start_ = false; // written and read by the starter only
 };
 
@@ -200,8 +200,8 @@ private:
 
         task& subject;
         event_loop& loop;
-        bool done = false;             // the task has ended
-        std::atomic<bool> left{false}; // and nobody uses the loop, or this object, on its account
+        bool done = false;                // the task has ended
+        detail::atomic<bool> left{false}; // and nobody uses the loop, or this object, on its account
     };
 
     struct awaiter_without_result : awaiter {

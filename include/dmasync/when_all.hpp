@@ -2,6 +2,7 @@
 #pragma once
 /// \file when_all.hpp  Several tasks at once, awaited as one.
 
+#include <dmasync/detail/threading.hpp>
 #include <dmasync/task.hpp>
 
 #include <array>
@@ -29,7 +30,7 @@ public:
     void resume_waiter() const { waiter_.resume(); }
 
 private:
-    std::atomic<std::size_t> left_;
+    detail::atomic<std::size_t> left_;
     std::coroutine_handle<> waiter_;
 };
 

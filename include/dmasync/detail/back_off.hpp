@@ -2,18 +2,9 @@
 #pragma once
 /// \file back_off.hpp  How a thread waits for another one that will be done in a moment.
 
-#include <time.h>
+#include <dmasync/detail/threading.hpp>
 
 namespace dmasync::detail {
-
-/// Tells the processor that this is a waiting loop.
-inline void spin_hint() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
-    asm volatile("yield" ::: "memory");
-#endif
-}
 
 /// Pauses between two looks at something that another thread is about to change: for longer each time, which leaves the
 /// other its cache line; in the end asleep, so that a real-time thread cannot spin out the thread that it has preempted.
@@ -22,9 +13,8 @@ public:
     void pause() noexcept {
         constexpr unsigned longest_spin = 1U << 10U;
         constexpr unsigned spins_before_sleep = 16; // of the longest: some tens of microseconds and up
-        constexpr timespec nap{0, 50'000};
         if (long_spins_ == spins_before_sleep) {
-            ::clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);
+            nap();
             return;
         }
         for (unsigned i = 0; i < spin_; ++i) { spin_hint(); }

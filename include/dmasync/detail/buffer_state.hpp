@@ -4,6 +4,7 @@
 
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/cpu_bracket.hpp>
+#include <dmasync/detail/threading.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
 
@@ -38,10 +39,10 @@ struct buffer_state : buffer_node {
 
     [[nodiscard]] bool is_dma_buf() const noexcept { return memory.is_dma_buf(); }
 
-    domain_state* owner;                   // fixed
-    std::atomic<std::uint32_t> handles{1}; // reaches and leaves 0 under the domain's lock only
-    std::uint32_t pins = 0;                // expired holds whose guard may still point into the memory
-    buffer_registry::node_type node;       // while it is not in the registry
+    domain_state* owner;              // fixed
+    atomic<std::uint32_t> handles{1}; // reaches and leaves 0 under the domain's lock only
+    std::uint32_t pins = 0;           // expired holds whose guard may still point into the memory
+    buffer_registry::node_type node;  // while it is not in the registry
     const memory_object memory;
     const name label;
     cpu_bracket bracket;               // of a dma-buf

@@ -5,7 +5,7 @@
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/deadline_book.hpp>
 #include <dmasync/detail/failure.hpp>
-#include <dmasync/detail/futex.hpp>
+#include <dmasync/detail/threading.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
 #include <dmasync/name.hpp>
@@ -49,17 +49,17 @@ struct claim : claim_node, timed, work {
         entries = room;
     }
 
-    domain_state* home;                    // fixed
-    std::uint32_t pool_class;              // fixed
-    std::atomic<phase> state{phase::idle}; // read without the lock only by its owner
-    failure why{};                         // why it failed, or is going to when it is about to wait
-    bool plain = false;       // nothing but its guard refers to it, and there is nothing to clean up after it
-    bool posted = false;      // in a loop's queue, which then frees it if it was abandoned
-    bool let_go = false;      // its owner has no more use for it
-    bool blocking = false;    // a thread waits on `told`, not a coroutine on `loop`
-    bool pinned = false;      // its buffers are kept alive for it though it has lost them, or may at any time
-    bool overdue = false;     // lent, and its lease has run out
-    std::uint8_t reports = 0; // being made of it; the last one frees it if it was let go
+    domain_state* home;               // fixed
+    std::uint32_t pool_class;         // fixed
+    atomic<phase> state{phase::idle}; // read without the lock only by its owner
+    failure why{};                    // why it failed, or is going to when it is about to wait
+    bool plain = false;               // nothing but its guard refers to it, and there is nothing to clean up after it
+    bool posted = false;              // in a loop's queue, which then frees it if it was abandoned
+    bool let_go = false;              // its owner has no more use for it
+    bool blocking = false;            // a thread waits on `told`, not a coroutine on `loop`
+    bool pinned = false;              // its buffers are kept alive for it though it has lost them, or may at any time
+    bool overdue = false;             // lent, and its lease has run out
+    std::uint8_t reports = 0;         // being made of it; the last one frees it if it was let go
     futex_word told{0};
     event_loop* loop = nullptr;     // where the coroutine resumes
     std::coroutine_handle<> waiter; // null when abandoned, or not waiting

@@ -3,6 +3,7 @@
 /// \file cpu_bracket.hpp  Tells the kernel when a dma-buf passes between the CPU and devices: as often as needed, no more.
 
 #include <dmasync/access.hpp>
+#include <dmasync/detail/threading.hpp>
 #include <dmasync/dma_buf.hpp>
 
 #include <atomic>
@@ -99,7 +100,7 @@ private:
     }
 
     std::mutex kernel_; // held while the kernel is told
-    std::atomic<bits> state_{stale};
+    atomic<bits> state_{stale};
 };
 
 } // namespace dmasync::detail

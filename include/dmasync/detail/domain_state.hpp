@@ -4,8 +4,8 @@
 
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
-#include <dmasync/detail/futex.hpp>
 #include <dmasync/detail/hold_keeper.hpp>
+#include <dmasync/detail/threading.hpp>
 #include <dmasync/domain_options.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>

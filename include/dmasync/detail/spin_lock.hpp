@@ -3,6 +3,7 @@
 /// \file spin_lock.hpp  The lock around a domain's state, for critical sections of tens of nanoseconds.
 
 #include <dmasync/detail/back_off.hpp>
+#include <dmasync/detail/threading.hpp>
 
 #include <atomic>
 
@@ -30,7 +31,7 @@ private:
         do { wait.pause(); } while (word_.load(std::memory_order_relaxed) != 0 || !try_lock());
     }
 
-    std::atomic<unsigned> word_{0};
+    atomic<unsigned> word_{0};
 };
 
 } // namespace dmasync::detail
