@@ -55,7 +55,9 @@ public:
     void arrive(acquisition& a) {
         const errc why = policy.try_grant(a.node, a.wants);
         if (why == errc::would_block) {
-            policy.enqueue(a.node, a.wants);
+            decisions out;
+            admission::name(a.node, a.wants);
+            policy.enqueue(a.node, out);
             a.state = acquisition::waiting;
         } else if (why == errc{}) {
             check_overtakes_nobody(a);
@@ -64,15 +66,15 @@ public:
     }
 
     void leave(acquisition& a) {
-        ready_list ready;
-        if (a.state == acquisition::held && admission::release(a.node)) { admission::pass_on(a.node, ready); }
-        if (a.state == acquisition::waiting) { admission::withdraw(a.node, ready); }
+        decisions out;
+        if (a.state == acquisition::held && admission::release(a.node)) { policy.pass_on(a.node, out); }
+        if (a.state == acquisition::waiting) { policy.withdraw(a.node, out); }
         a.state = acquisition::gone;
-        settle(ready);
+        settle(out);
     }
 
-    void settle(ready_list& ready) {
-        while (claim_node* n = ready.pop_front()) {
+    void settle(decisions& out) {
+        while (claim_node* n = out.told.pop_front()) {
             for (acquisition& a : claims) {
                 if (&a.node != n) { continue; }
                 check_overtakes_nobody(a);
@@ -261,8 +263,8 @@ TEST_CASE("a revoked hold keeps its old token, and the buffer's has grown") {
     world x{1};
     for (const access mode : {r, w}) {
         acquisition& a = x.arrive({{0, mode}});
-        ready_list ready;
-        admission::revoke(a.node, ready);
+        decisions out;
+        x.policy.revoke(a.node, out);
         a.state = acquisition::gone;
         CHECK(a.room[0].token < x.nodes[0].sequence);
         CHECK(x.nodes[0].state == 0);
@@ -275,9 +277,9 @@ TEST_CASE("a downgraded writer lets waiting readers in, but not past an older wr
     acquisition& reader = x.arrive({{0, r}});
     acquisition& writer = x.arrive({{0, w}});
     acquisition& late = x.arrive({{0, r}});
-    ready_list ready;
-    admission::downgrade(holder.room[0], ready);
-    x.settle(ready);
+    decisions out;
+    x.policy.downgrade(holder.room[0], out);
+    x.settle(out);
     CHECK(reader.state == acquisition::held);
     CHECK(writer.state == acquisition::waiting);
     CHECK(late.state == acquisition::waiting);
@@ -288,9 +290,9 @@ TEST_CASE("one buffer of a set can be released before the others") {
     acquisition& holder = x.arrive({{0, w}, {1, w}});
     acquisition& a = x.arrive({{0, w}});
     acquisition& b = x.arrive({{1, w}});
-    ready_list ready;
-    admission::release(holder.room[0], ready);
-    x.settle(ready);
+    decisions out;
+    x.policy.release(holder.room[0], out);
+    x.settle(out);
     CHECK(a.state == acquisition::held);
     CHECK(b.state == acquisition::waiting);
     x.leave(holder);

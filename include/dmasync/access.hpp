@@ -36,6 +36,11 @@ enum class access : std::uint8_t {
 /// The same use of the memory without changing it: what a hold becomes by `guard::downgrade`.
 [[nodiscard]] constexpr access as_reader(access a) noexcept { return is_dma(a) ? access::dma_read : access::read; }
 
+/// The same use of the memory, changing it: what a hold becomes by `guard::try_upgrade`.
+[[nodiscard]] constexpr access as_writer(access a) noexcept {
+    return is_dma(a) ? access::dma_read_write : access::read_write;
+}
+
 /// Whether a value that came from outside (a flag word, a cast) is one of the six.
 [[nodiscard]] constexpr bool is_valid(access a) noexcept {
     const auto bits = static_cast<unsigned>(a);

@@ -66,6 +66,7 @@ private:
     friend class domain;
     friend class guard;
     friend class lock_set;
+    friend class transaction;
     template <access>
     friend struct lock_request;
 

@@ -5,6 +5,7 @@
 #include <dmasync/access.hpp>
 #include <dmasync/allocation.hpp>
 #include <dmasync/buffer.hpp>
+#include <dmasync/deadlock_policy.hpp>
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/epoll_loop.hpp>
@@ -22,8 +23,10 @@
 #include <dmasync/mapping.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/run_transaction.hpp>
 #include <dmasync/stop_ref.hpp>
 #include <dmasync/task.hpp>
+#include <dmasync/transaction.hpp>
 #include <dmasync/unique_fd.hpp>
 #include <dmasync/version.hpp>
 #include <dmasync/wait.hpp>

@@ -77,6 +77,7 @@ public:
 
 private:
     friend class lock_set;
+    friend class transaction;
 
     [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, const allocate_options& options,
                                   std::error_code* ec) {

@@ -2,6 +2,7 @@
 #pragma once
 /// \file domain_options.hpp  How a domain behaves, and what it counts.
 
+#include <dmasync/deadlock_policy.hpp>
 #include <dmasync/lease.hpp>
 #include <dmasync/name.hpp>
 
@@ -19,6 +20,7 @@ struct domain_options {
     /// For how long, beyond its lease, a device may go on with what it was lent (`guard::release_on`) before its buffers
     /// are given away all the same; `no_lease` for ever.
     std::chrono::nanoseconds overdue_limit = std::chrono::seconds{60};
+    deadlock_policy policy = deadlock_policy::wound_wait; ///< of transactions
     std::size_t reserve = 64; ///< acquisitions of up to 4 buffers alive at once without allocating
 };
 
@@ -33,6 +35,9 @@ struct domain_counters {
     std::uint64_t devices_overdue =
         0;                            ///< leases that ended while a device was at work; its buffers were not given away
     std::uint64_t devices_failed = 0; ///< fences, or other completions, that ended a hold with an error
+    std::uint64_t wounds = 0;         ///< transactions that an older one has asked to give back (wound_wait)
+    std::uint64_t deaths = 0;         ///< transactions that give back rather than wait for an older one (wait_die)
+    std::uint64_t retries = 0;        ///< transactions that have given back and begun again
 };
 
 } // namespace dmasync

@@ -22,11 +22,12 @@ enum class errc {
     would_block,      ///< a try_lock that would have had to wait
     timed_out,        ///< the deadline passed before the set was granted, or the fence ended
     cancelled,        ///< stop was requested before the set was granted, or the fence ended
-    wounded,          ///< an older acquisition took back what this one was given
+    wounded,          ///< an older acquisition wants what this transaction has: it gives all back and tries again
+    transaction_done, ///< a transaction that is complete is extended, completed or restarted
     lease_expired,    ///< the hold lasted longer than its lease: its buffers have been given away
     not_locked,       ///< unlock, renew, ... of a guard that holds nothing (any more)
     not_in_set,       ///< a buffer that this guard or set does not contain
-    already_locked,   ///< a lock_set that is locked or being locked is locked again, or changed
+    already_locked,   ///< a lock_set that is locked or being locked is locked again, or changed; a transaction has it
     would_deadlock,   ///< a blocking lock that would have to wait on a thread that is running an event loop
     closed,           ///< the buffer or its domain has been closed
     not_a_buffer,     ///< import of a file descriptor that is no shareable memory
@@ -69,6 +70,7 @@ public:
         case errc::cancelled: return std::errc::operation_canceled;
         case errc::wounded:
         case errc::would_deadlock: return std::errc::resource_deadlock_would_occur;
+        case errc::transaction_done:
         case errc::not_locked: return std::errc::operation_not_permitted;
         case errc::already_locked: return std::errc::device_or_resource_busy;
         case errc::closed: return std::errc::bad_file_descriptor;
@@ -92,11 +94,12 @@ private:
         case errc::would_block: return "the set cannot be locked at once";
         case errc::timed_out: return "the deadline passed first";
         case errc::cancelled: return "stop was requested first";
-        case errc::wounded: return "an older acquisition took the buffers back";
+        case errc::wounded: return "an older acquisition wants the buffers: give all back and try again";
+        case errc::transaction_done: return "the transaction is complete";
         case errc::lease_expired: return "the lease ran out and the buffers were given away";
         case errc::not_locked: return "nothing is held";
         case errc::not_in_set: return "the buffer is not in the set";
-        case errc::already_locked: return "the set is locked, or being locked, already";
+        case errc::already_locked: return "it is locked, or being locked, already";
         case errc::would_deadlock: return "a blocking lock would stop the event loop that runs on this thread";
         case errc::closed: return "the buffer or its domain is closed";
         case errc::not_a_buffer: return "the file descriptor is not memory that can be shared";

@@ -78,6 +78,15 @@ public:
         deliver(change(&detail::domain_state::downgrade, b), &ec);
     }
 
+    /// Goes on as a writer of a buffer that was locked for reading, if that can be done at once: nobody else holds it,
+    /// nobody waits for it, and no device is still reading it. It never waits: two readers that wait to become writers
+    /// wait for each other. Nothing happens to a buffer locked for writing.
+    /// Returns: whether the hold is a writer's now. When not, `errc::would_block` is set in a trailing error code.
+    /// Errors:  else as `release`; with a dma-buf what the kernel says; thrown, or set.
+    /// Source:  rule R4 of docs/design.md.
+    [[nodiscard]] bool try_upgrade(const buffer& b) { return try_upgrade(b, nullptr); }
+    [[nodiscard]] bool try_upgrade(const buffer& b, std::error_code& ec) noexcept { return try_upgrade(b, &ec); }
+
     /// Makes one buffer of the set a hold of its own, with the same end: the parts are unlocked one by one, or given to
     /// different devices.
     /// Returns: its guard; an empty one on failure.
@@ -179,6 +188,7 @@ protected:
 
 private:
     friend class lock_operation;
+    friend class transaction;
 
     explicit guard(detail::claim& held) noexcept : claim_{&held} {}
     explicit guard(detail::failure why) noexcept : error_{why} {}
@@ -196,6 +206,12 @@ private:
                                          const buffer& b) noexcept {
         if (claim_ == nullptr) { return errc::not_locked; }
         return (claim_->home->*step)(*claim_, b.state_);
+    }
+
+    [[nodiscard]] bool try_upgrade(const buffer& b, std::error_code* ec) {
+        const detail::failure f = change(&detail::domain_state::try_upgrade, b);
+        if (f != errc::would_block || ec != nullptr) { deliver(f, ec); }
+        return !f;
     }
 
     [[nodiscard]] guard split(const buffer& b, std::error_code* ec) {

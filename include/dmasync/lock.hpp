@@ -10,6 +10,7 @@
 
 #include <dmasync/buffer.hpp>
 #include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/lock_operation.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock_options.hpp>
@@ -54,149 +55,6 @@ struct lock_request {
     return lock_request<access::dma_read_write>{b};
 }
 
-/// One acquisition by one caller: what all forms of locking have in common.
-///
-/// It asks at once, and waits only when it must. While it waits, three others may settle it: whoever releases the
-/// buffers, the deadline, and a stop request. The domain's lock decides which; the waiter is told once.
-class lock_operation {
-public:
-    lock_operation(const lock_operation&) = delete;
-    lock_operation& operator=(const lock_operation&) = delete;
-
-protected:
-    /// `options` outlive the operation. `registration` is a lock_set's mark that it is in use.
-    lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
-                   std::error_code* ec, detail::claim** registration = nullptr) noexcept
-        : home_{home}, set_{set}, options_{options}, registration_{registration}, ec_{ec} {}
-
-    /// Destroying a waiting coroutine is a way to give up. Where it would have resumed, or while its loop rests.
-    ~lock_operation() {
-        on_stop_.reset(); // first: a callback on another thread uses the claim
-        give_back();
-    }
-
-    /// Returns: whether there is nothing to wait for, be it that the set is granted or that it never will be.
-    [[nodiscard]] bool try_now(bool sweep = false) noexcept {
-        if (home_ == nullptr) {
-            why_ = errc::wrong_domain;
-        } else if (const std::stop_token* stop = options_.stop.get(); stop != nullptr && stop->stop_requested()) {
-            home_->count_cancelled();
-            why_ = errc::cancelled;
-        } else {
-            errc refusal{};
-            claim_ = sweep ? home_->try_acquire_swept(set_, options_, registration_, refusal)
-                           : home_->try_acquire(set_, options_, registration_, refusal);
-            why_ = refusal;
-            if (claim_ != nullptr && claim_->has_dma_buf) [[unlikely]] { why_ = home_->enter(*claim_); }
-        }
-        return why_ != errc::would_block;
-    }
-
-    /// Returns: whether the coroutine has to wait to be resumed. It may have been by then: nothing of `this` is touched
-    /// after the claim has been published.
-    [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept {
-        if (claim_ != nullptr) { return publish_granted(waiter); }
-        return prepare() && publish(waiter, false);
-    }
-
-    /// Waits on this thread, until the set is granted or never will be.
-    void block() noexcept {
-        if (try_now(true)) { return; }
-        if (home_->is_loop_thread()) {
-            give_back();
-            why_ = errc::would_deadlock;
-            return;
-        }
-        if (claim_ == nullptr && prepare() && publish(nullptr, true)) { home_->block(*claim_); }
-        if (is_granted()) { home_->block_on_fences(*claim_, options_.stop.get()); }
-    }
-
-    /// For those who do not wait: what is granted but not ready is given back.
-    void try_only() noexcept {
-        static_cast<void>(try_now(true));
-        if (is_granted()) { give_back(); }
-    }
-
-    /// The outcome. To be called once.
-    [[nodiscard]] guard take() {
-        on_stop_.reset();
-        if (claim_ != nullptr) { why_ = outcome(*claim_); }
-        if (!why_) [[likely]] {
-            if (ec_ != nullptr) { ec_->clear(); }
-            return guard{*std::exchange(claim_, nullptr)};
-        }
-        detail::deliver(why_.code(), ec_, "dmasync: lock");
-        return guard{why_};
-    }
-
-    /// The same for those to whom it is no failure that the set is not free.
-    [[nodiscard]] guard take_tried() {
-        if (why_ == errc::would_block && ec_ == nullptr) { return guard{why_}; }
-        return take();
-    }
-
-private:
-    struct canceller {
-        detail::claim* target;
-        void operator()() const noexcept { target->home->cancel(*target, errc::cancelled); }
-    };
-
-    [[nodiscard]] bool prepare() noexcept {
-        claim_ = home_->prepare(set_.size());
-        why_ = claim_ == nullptr ? errc::out_of_memory : errc{};
-        return claim_ != nullptr;
-    }
-
-    [[nodiscard]] bool publish(std::coroutine_handle<> waiter, bool blocking) noexcept {
-        detail::claim& c = *claim_;
-        c.waiter = waiter;
-        c.blocking = blocking;
-        heed_stop();
-        return c.home->wait(c, set_, options_, registration_);
-    }
-
-    /// The set is granted; only a device is still at work on it.
-    [[nodiscard]] bool publish_granted(std::coroutine_handle<> waiter) noexcept {
-        detail::claim& c = *claim_;
-        c.waiter = waiter;
-        heed_stop();
-        return c.home->wait_for_fences(c);
-    }
-
-    /// Before the claim waits: afterwards this object may be gone while the callback is still being put in place.
-    void heed_stop() noexcept {
-        if (const std::stop_token* stop = options_.stop.get(); stop != nullptr && stop->stop_possible()) {
-            on_stop_.emplace(*stop, canceller{claim_});
-        }
-    }
-
-    /// Whether there is a claim that is granted and has not been handed over.
-    [[nodiscard]] bool is_granted() const noexcept {
-        return claim_ != nullptr && claim_->state.load(std::memory_order_relaxed) == detail::phase::entering;
-    }
-
-    void give_back() noexcept {
-        if (claim_ != nullptr) { home_->abandon(*std::exchange(claim_, nullptr)); }
-    }
-
-    [[nodiscard]] static detail::failure outcome(const detail::claim& c) noexcept {
-        switch (c.state.load(std::memory_order_acquire)) { // with expire
-        case detail::phase::held: return {};
-        case detail::phase::expired: return errc::lease_expired; // it was not resumed in time
-        default: return c.why;
-        }
-    }
-
-    detail::domain_state* home_;
-    std::span<const detail::request> set_;
-    const lock_options& options_;
-    detail::claim** registration_;
-    std::error_code* ec_;
-    detail::claim* claim_ = nullptr; // owned, from the first attempt until the guard takes it
-    detail::failure why_;
-    std::optional<std::stop_callback<canceller>> on_stop_;
-};
-
 namespace detail {
 
 /// Stands for options that were not given: nothing to build, nothing to copy.
@@ -212,6 +70,7 @@ struct given_options {
 template <class Options, access... Modes>
 struct lock_arguments {
     using guard_type = guard_of<Modes...>;
+    using options_type = Options;
 
     std::array<request, sizeof...(Modes)> set;
     [[no_unique_address]] Options options;

@@ -6,8 +6,11 @@
 /// That leaves no way to deadlock, provided that nobody overtakes an older conflicting claim (rules of docs/design.md):
 ///
 ///   R2  granted only if no holder and no *older* waiter conflicts, on any buffer of the set; newcomers are youngest
-///   R4  a granted claim is complete: it is never taken back here, only released, or revoked when its lease ends
+///   R4  a granted set is complete: it is never taken back here, only released, or revoked when its lease ends
 ///   R5  queues are ordered by ticket, not by arrival
+///
+/// A transaction is granted one set after the other and holds meanwhile. It has its ticket from its first lock on, so that
+/// it may be older than those who wait, and passes them then; wounding.hpp says who gives way (R1).
 ///
 /// Every buffer has two queues, of readers and of writers. Readers never exclude each other, so "does an older waiter
 /// conflict?" needs but the front of a queue, and granting needs no search:
@@ -16,132 +19,122 @@
 ///   a writer may go  <=>  nobody holds, it is the first waiting writer, and no waiting reader is older
 
 #include <dmasync/access.hpp>
-#include <dmasync/detail/intrusive_list.hpp>
+#include <dmasync/deadlock_policy.hpp>
+#include <dmasync/detail/admission_nodes.hpp>
+#include <dmasync/detail/wounding.hpp>
 #include <dmasync/error.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace dmasync::detail {
-
-class admission;
-struct buffer_node;
-struct claim_node;
-
-struct waiting_tag;
-struct ready_tag;
-
-/// One buffer of a claim, with the access asked for. In the buffer's queue while the claim waits.
-struct entry : list_hook<waiting_tag> {
-    buffer_node* buffer = nullptr; // null once released early
-    claim_node* claim = nullptr;   // fixed
-    std::uint64_t token = 0;       // the buffer's sequence when the hold ended by revocation
-    access mode{};
-};
-
-using waiting_queue = intrusive_list<entry, waiting_tag>;
-
-/// The policy's part of a buffer.
-struct buffer_node {
-    // `state` says all that an uncontended lock must know, in one word: without the last two, 0 is free for anybody.
-    static constexpr std::uint32_t reader = 1; // times the number of readers that hold it
-    static constexpr std::uint32_t readers = (1U << 26U) - 1U;
-    static constexpr std::uint32_t writer = 1U << 26U;         // a writer holds it
-    static constexpr std::uint32_t waiting_reader = 1U << 27U; // mirrors !waiting_readers.empty()
-    static constexpr std::uint32_t waiting_writer = 1U << 28U; // mirrors !waiting_writers.empty()
-    static constexpr std::uint32_t closed = 1U << 29U;         // nobody is granted it any more
-    static constexpr std::uint32_t orphan = 1U << 30U;         // no handle is left: dies when it is idle
-    static constexpr std::uint32_t dma_buf = 1U << 31U; // fixed: devices reach it, so a grant is not all there is
-    static constexpr std::uint32_t held = readers | writer;
-    static constexpr std::uint32_t waited = waiting_reader | waiting_writer;
-
-    explicit buffer_node(const admission& h, bool is_dma_buf = false) noexcept
-        : home{&h}, state{is_dma_buf ? dma_buf : 0U} {}
-
-    const admission* home; // fixed
-    std::uint32_t state;
-    std::uint32_t waiters = 0; // the length of both queues
-    std::uint64_t sequence =
-        0; // fencing token: odd while a writer holds; grows whenever a conflicting grant is possible
-    std::uint64_t attempt = 0; // the last admission that touched it: finds duplicates without a search
-    waiting_queue waiting_readers;
-    waiting_queue waiting_writers;
-};
-
-/// The policy's part of an acquisition, from request to release.
-struct claim_node : list_hook<ready_tag> {
-    std::uint64_t ticket = 0; // its age; smaller is older; set when it first has to wait
-    std::uint32_t size = 0;
-    bool has_dma_buf = false; // one of the set is a dma-buf
-    entry* entries = nullptr; // fixed; room for at least `size`
-
-    [[nodiscard]] std::span<entry> set() const noexcept { return {entries, size}; }
-};
-
-/// Claims that have been granted by a step and must be told.
-using ready_list = intrusive_list<claim_node, ready_tag>;
-
-/// What a set is asked for with.
-struct request {
-    buffer_node* buffer;
-    access mode;
-};
-
-/// Whether ticket `a` was drawn before `b`: right even when the counter has wrapped between them (S6).
-[[nodiscard]] constexpr bool older(std::uint64_t a, std::uint64_t b) noexcept {
-    return static_cast<std::int64_t>(a - b) < 0;
-}
 
 /// Grants and queues the claims of one domain. Every member runs under the domain's lock.
 class admission {
 public:
     /// `first_ticket` is for tests, which start it near its wrap.
-    explicit admission(std::uint64_t first_ticket = 0) noexcept : next_ticket_{first_ticket} {}
+    explicit admission(std::uint64_t first_ticket = 0, deadlock_policy policy = deadlock_policy::wound_wait) noexcept
+        : policy_{policy}, next_ticket_{first_ticket} {}
 
     /// Grants the whole of `set` to `c`, or nothing of it (S2).
     /// Errors: `empty_set`, `wrong_domain`, `duplicate_buffer`, `closed`; `would_block` when it has to wait for others.
     [[nodiscard]] errc try_grant(claim_node& c, std::span<const request> set) noexcept {
-        const std::uint64_t attempt = ++attempts_;
-        std::size_t marked = 0;
-        std::uint32_t seen = 0;
-        errc obstacle = set.empty() ? errc::empty_set : errc{};
-        for (; obstacle == errc{} && marked < set.size(); ++marked) {
-            obstacle = check(set[marked], attempt);
-            if (obstacle != errc{}) { break; }
-            seen |= mark(*set[marked].buffer, set[marked].mode);
-            c.entries[marked].buffer = set[marked].buffer;
-            c.entries[marked].mode = set[marked].mode;
-        }
-        c.size = static_cast<std::uint32_t>(marked);
-        c.has_dma_buf = (seen & buffer_node::dma_buf) != 0;
-        if (obstacle != errc{}) [[unlikely]] { return give_up(set, marked, attempt, obstacle); }
-        return errc{};
+        c.size = 0;
+        c.has_dma_buf = false;
+        return append(c, set, [](const request& r) { return obstacle_to_newcomer(r); });
     }
 
-    /// Puts a claim whose `try_grant` said `would_block` into the queues, as the youngest.
-    void enqueue(claim_node& c, std::span<const request> set) noexcept {
-        c.ticket = next_ticket_++;
+    /// The same for a claim of a transaction, beside what that claim has been granted before.
+    /// Further error: `already_locked` when the transaction has one of the buffers.
+    [[nodiscard]] errc try_extend(claim_node& c, std::span<const request> set, decisions& out) noexcept {
+        transaction_node& t = *c.owner;
+        if (!std::exchange(t.has_ticket, true)) { t.ticket = next_ticket_++; }
+        const std::uint32_t before = c.size;
+        const errc why = append(c, set, [&t](const request& r) { return obstacle_to(t, r); });
+        if (why == errc{}) { list_unfinished(c, before, out); }
+        return why;
+    }
+
+    /// Whether a claim of a transaction that would have to wait must not.
+    [[nodiscard]] bool must_die(const transaction_node& t, std::span<const request> set) const noexcept {
+        return policy_ == deadlock_policy::wait_die && wounding::must_die(t, set);
+    }
+
+    /// Names the buffers of a claim that is about to wait, or will not be granted them.
+    static void name(claim_node& c, std::span<const request> set) noexcept {
         c.size = static_cast<std::uint32_t>(set.size());
         c.has_dma_buf = false;
         for (std::size_t i = 0; i < set.size(); ++i) {
             c.entries[i].buffer = set[i].buffer;
             c.entries[i].mode = set[i].mode;
             c.has_dma_buf |= (set[i].buffer->state & buffer_node::dma_buf) != 0;
-            wait_for(c.entries[i]);
         }
     }
 
+    /// Puts a claim that has been named, and cannot be granted now, into the queues: as the youngest, or where the age of
+    /// its transaction places it.
+    void enqueue(claim_node& c, decisions& out) noexcept {
+        c.ticket = c.owner == nullptr ? next_ticket_++ : c.owner->ticket;
+        for (entry& e : c.set()) { wait_for(e); }
+        have_others_give_way(c, out);
+    }
+
+    /// The same for a claim of a transaction that may find itself free to go.
+    void enqueue_or_grant(claim_node& c, decisions& out) const noexcept {
+        c.ticket = c.owner->ticket;
+        for (entry& e : c.set()) { wait_for(e); }
+        consider(c, out);
+        if (!told_list::is_linked(c)) { have_others_give_way(c, out); }
+    }
+
+    /// Moves what a claim of a transaction holds to another one, which has room for it.
+    static void move_holds(claim_node& from, claim_node& to) noexcept {
+        for (entry& e : from.set()) {
+            entry& moved = to.entries[to.size++];
+            moved.buffer = e.buffer;
+            moved.mode = e.mode;
+            if (e.buffer == nullptr) { continue; }
+            entry_list::erase(e);
+            moved.buffer->unfinished.push_back(moved);
+            e.buffer = nullptr;
+        }
+        to.has_dma_buf |= from.has_dma_buf;
+        from.size = 0;
+    }
+
+    /// The claim of a transaction is complete (R4): nobody takes it back any more.
+    static void complete(claim_node& c) noexcept {
+        forget_unfinished(c);
+        c.owner = nullptr;
+    }
+
+    /// Makes the sole reader of a buffer its writer; nobody waits for it, so nobody is overtaken.
+    /// Returns: whether that was possible.
+    [[nodiscard]] static bool try_upgrade(entry& e) noexcept {
+        buffer_node& b = *e.buffer;
+        if (is_write(e.mode)) { return true; }
+        if ((b.state & (buffer_node::held | buffer_node::waited | buffer_node::closed)) != buffer_node::reader) {
+            return false;
+        }
+        unmark(b, e.mode);
+        e.mode = as_writer(e.mode);
+        mark(b, e.mode);
+        return true;
+    }
+
     /// Takes a waiting claim out of the queues. Those behind it may go.
-    static void withdraw(claim_node& c, ready_list& ready) noexcept {
+    void withdraw(claim_node& c, decisions& out) const noexcept {
         leave_queues(c);
-        for (entry& e : c.set()) { promote(*e.buffer, e.mode, ready); }
+        for (entry& e : c.set()) { promote(*e.buffer, e.mode, out); }
     }
 
     /// Ends a hold.
     /// Returns: whether `pass_on` has to follow: somebody waits for one of its buffers, or one is an orphan.
     [[nodiscard]] static bool release(const claim_node& c) noexcept {
         std::uint32_t seen = 0;
+        if (c.owner != nullptr) [[unlikely]] { forget_unfinished(c); }
         for (const entry& e : c.set()) {
             if (e.buffer != nullptr) { seen |= unmark(*e.buffer, e.mode); }
         }
@@ -149,38 +142,39 @@ public:
     }
 
     /// Grants what may go now that a hold has been released.
-    static void pass_on(const claim_node& c, ready_list& ready) noexcept {
+    void pass_on(const claim_node& c, decisions& out) const noexcept {
         for (const entry& e : c.set()) {
-            if (e.buffer != nullptr) { promote(*e.buffer, e.mode, ready); }
+            if (e.buffer != nullptr) { promote(*e.buffer, e.mode, out); }
         }
     }
 
     /// Ends the hold of one buffer of a set.
-    static void release(entry& e, ready_list& ready) noexcept {
+    void release(entry& e, decisions& out) const noexcept {
         buffer_node& b = *e.buffer;
+        if (entry_list::is_linked(e)) { entry_list::erase(e); }
         unmark(b, e.mode);
         e.buffer = nullptr;
-        promote(b, e.mode, ready);
+        promote(b, e.mode, out);
     }
 
     /// Ends a hold against its holder's will: tokens grow, so that what it still does can be told from what others do.
-    static void revoke(const claim_node& c, ready_list& ready) noexcept {
+    void revoke(const claim_node& c, decisions& out) const noexcept {
         for (entry& e : c.set()) {
             if (e.buffer == nullptr) { continue; }
             e.token = e.buffer->sequence;
             if (!is_write(e.mode)) { e.buffer->sequence += 2; } // a writer's grows as it ends
         }
-        if (release(c)) { pass_on(c, ready); }
+        if (release(c)) { pass_on(c, out); }
     }
 
     /// Turns a writer into a reader without a moment in between.
-    static void downgrade(entry& e, ready_list& ready) noexcept {
+    void downgrade(entry& e, decisions& out) const noexcept {
         if (!is_write(e.mode)) { return; }
         const access was = e.mode;
         unmark(*e.buffer, was);
         e.mode = as_reader(was);
         mark(*e.buffer, e.mode);
-        promote(*e.buffer, was, ready);
+        promote(*e.buffer, was, out);
     }
 
     /// The oldest claim that waits for a buffer; null without one.
@@ -196,30 +190,85 @@ private:
         return older(a.claim->ticket, b.claim->ticket);
     }
 
-    /// What keeps a newcomer from this buffer. Every waiter is older than a newcomer.
-    [[nodiscard]] errc check(const request& r, std::uint64_t attempt) const noexcept {
+    /// Grants `set` to `c`, behind what it has, unless `obstacle(request)` names one.
+    template <class Obstacle>
+    [[nodiscard]] errc append(claim_node& c, std::span<const request> set, Obstacle obstacle_to_it) noexcept {
+        const auto check = [this, attempt = ++attempts_, &obstacle_to_it](const request& r) {
+            if (r.buffer == nullptr || r.buffer->home != this) [[unlikely]] { return errc::wrong_domain; }
+            if (std::exchange(r.buffer->attempt, attempt) == attempt) [[unlikely]] { return errc::duplicate_buffer; }
+            return obstacle_to_it(r);
+        };
+        std::size_t marked = 0;
+        std::uint32_t seen = 0;
+        errc obstacle = set.empty() ? errc::empty_set : errc{};
+        for (; obstacle == errc{} && marked < set.size(); ++marked) {
+            obstacle = check(set[marked]);
+            if (obstacle != errc{}) { break; }
+            seen |= mark(*set[marked].buffer, set[marked].mode);
+            c.entries[c.size + marked].buffer = set[marked].buffer;
+            c.entries[c.size + marked].mode = set[marked].mode;
+        }
+        if (obstacle != errc{}) [[unlikely]] { return give_up(set, marked, obstacle, check); }
+        c.size += static_cast<std::uint32_t>(marked);
+        c.has_dma_buf |= (seen & buffer_node::dma_buf) != 0;
+        return errc{};
+    }
+
+    /// What keeps a newcomer from a buffer. Every waiter is older than a newcomer.
+    [[nodiscard]] static errc obstacle_to_newcomer(const request& r) noexcept {
         constexpr std::uint32_t bars_reader = buffer_node::writer | buffer_node::waiting_writer | buffer_node::closed;
-        if (r.buffer == nullptr || r.buffer->home != this) [[unlikely]] { return errc::wrong_domain; }
-        buffer_node& b = *r.buffer;
-        if (b.attempt == attempt) [[unlikely]] { return errc::duplicate_buffer; }
-        b.attempt = attempt;
         constexpr std::uint32_t bars_writer = bars_reader | buffer_node::readers | buffer_node::waiting_reader;
-        const std::uint32_t bars = is_write(r.mode) ? bars_writer : bars_reader;
-        if ((b.state & bars) == 0) [[likely]] { return errc{}; }
-        return (b.state & buffer_node::closed) != 0 ? errc::closed : errc::would_block;
+        const std::uint32_t state = r.buffer->state;
+        if ((state & (is_write(r.mode) ? bars_writer : bars_reader)) == 0) [[likely]] { return errc{}; }
+        return (state & buffer_node::closed) != 0 ? errc::closed : errc::would_block;
+    }
+
+    /// What keeps a transaction from a buffer.
+    [[nodiscard]] static errc obstacle_to(const transaction_node& t, const request& r) noexcept {
+        const buffer_node& b = *r.buffer;
+        for (const entry* h = b.unfinished.front(); h != nullptr; h = b.unfinished.next(*h)) {
+            if (h->claim->owner == &t) { return errc::already_locked; }
+        }
+        if ((b.state & buffer_node::closed) != 0) { return errc::closed; }
+        const bool held = (b.state & (is_write(r.mode) ? buffer_node::held : buffer_node::writer)) != 0;
+        const auto waits_in_front = [&t](const entry* e) { return e != nullptr && older(e->claim->ticket, t.ticket); };
+        const bool overtakes = waits_in_front(b.waiting_writers.front()) ||
+                               (is_write(r.mode) && waits_in_front(b.waiting_readers.front()));
+        return held || overtakes ? errc::would_block : errc{};
     }
 
     /// Undoes the marks of a set that cannot be granted, and looks for what would refuse it for good further on.
-    [[nodiscard]] errc give_up(std::span<const request> set, std::size_t marked, std::uint64_t attempt,
-                               errc obstacle) const noexcept {
+    template <class Check>
+    [[nodiscard]] static errc give_up(std::span<const request> set, std::size_t marked, errc obstacle,
+                                      const Check& check) noexcept {
         for (const request& r : set.first(marked)) {
             r.buffer->state -= weight(r.mode);
             r.buffer->sequence -= is_write(r.mode) ? 1U : 0U;
         }
         for (std::size_t i = marked + 1; obstacle == errc::would_block && i < set.size(); ++i) {
-            if (const errc e = check(set[i], attempt); e != errc{}) { obstacle = e; }
+            if (const errc e = check(set[i]); e != errc{}) { obstacle = e; }
         }
         return obstacle;
+    }
+
+    void have_others_give_way(const claim_node& c, decisions& out) const noexcept {
+        if (policy_ == deadlock_policy::wound_wait) {
+            wounding::wound_younger_holders(c, out);
+        } else {
+            wounding::kill_younger_waiters(c, c.ticket, out);
+        }
+    }
+
+    /// What a transaction has been granted can be taken back until it is complete.
+    void list_unfinished(claim_node& c, std::uint32_t first, decisions& out) const noexcept {
+        for (entry& e : c.set().subspan(first)) { e.buffer->unfinished.push_back(e); }
+        if (policy_ == deadlock_policy::wait_die) { wounding::kill_younger_waiters(c, c.owner->ticket, out); }
+    }
+
+    static void forget_unfinished(const claim_node& c) noexcept {
+        for (entry& e : c.set()) {
+            if (entry_list::is_linked(e)) { entry_list::erase(e); }
+        }
     }
 
     [[nodiscard]] static constexpr std::uint32_t weight(access mode) noexcept {
@@ -236,12 +285,12 @@ private:
         return b.state -= weight(mode);
     }
 
-    static waiting_queue& queue_of(entry& e) noexcept {
+    static entry_list& queue_of(entry& e) noexcept {
         return is_write(e.mode) ? e.buffer->waiting_writers : e.buffer->waiting_readers;
     }
 
     static void wait_for(entry& e) noexcept {
-        waiting_queue& q = queue_of(e);
+        entry_list& q = queue_of(e);
         entry* position = q.back();
         while (position != nullptr && before(e, *position)) { position = q.prev(*position); }
         q.insert_after(position, e);
@@ -251,7 +300,7 @@ private:
 
     static void leave_queues(claim_node& c) noexcept {
         for (entry& e : c.set()) {
-            waiting_queue::erase(e);
+            entry_list::erase(e);
             --e.buffer->waiters;
             if (queue_of(e).empty()) {
                 e.buffer->state &= ~(is_write(e.mode) ? buffer_node::waiting_writer : buffer_node::waiting_reader);
@@ -269,13 +318,14 @@ private:
     }
 
     /// Grants a waiting claim if nothing holds it up on any of its buffers.
-    static void consider(claim_node& c, ready_list& ready) noexcept {
+    void consider(claim_node& c, decisions& out) const noexcept {
         for (const entry& e : c.set()) {
             if (!may_go(e)) { return; }
         }
         leave_queues(c);
         for (entry& e : c.set()) { mark(*e.buffer, e.mode); }
-        ready.push_back(c);
+        if (c.owner != nullptr) { list_unfinished(c, 0, out); }
+        out.told.push_back(c);
     }
 
     /// After a claim with access `left` has left `b`, be it its hold or its queue: considers, oldest first, everybody
@@ -284,7 +334,7 @@ private:
     /// Cost: constant after a reader, and while a writer holds or the buffer is closed: nobody may go then. When a writer
     /// leaves, be it the last holder or a waiter, one step for each reader that was waiting for it, up to the next waiting
     /// writer. Such a reader is looked at again only when that one leaves as well, before the reader could go.
-    static void promote(buffer_node& b, access left, ready_list& ready) noexcept {
+    void promote(buffer_node& b, access left, decisions& out) const noexcept {
         if ((b.state & buffer_node::waited) == 0 || (b.state & (buffer_node::writer | buffer_node::closed)) != 0) {
             return;
         }
@@ -292,12 +342,13 @@ private:
         const entry* w = b.waiting_writers.front();
         while (r != nullptr && (w == nullptr || before(*r, *w))) {
             entry* next = b.waiting_readers.next(*r); // a claim has no second entry here that could go with it
-            consider(*r->claim, ready);
+            consider(*r->claim, out);
             r = next;
         }
-        if (w != nullptr) { consider(*w->claim, ready); }
+        if (w != nullptr) { consider(*w->claim, out); }
     }
 
+    const deadlock_policy policy_;
     std::uint64_t next_ticket_;
     std::uint64_t attempts_ = 0;
 };

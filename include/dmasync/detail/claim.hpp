@@ -133,6 +133,9 @@ public:
     /// How many claims are in use.
     [[nodiscard]] std::size_t taken() const noexcept { return taken_; }
 
+    /// For how many buffers a claim has room.
+    [[nodiscard]] static std::size_t room(const claim& c) noexcept { return capacity(c.pool_class); }
+
     /// Memory for more claims of a size, to be given to `add`; null when there is none.
     [[nodiscard]] chunk* allocate(std::size_t size, std::size_t count) noexcept {
         const std::uint32_t k = class_of(size);

@@ -48,7 +48,7 @@ protected:
     domain_core(domain_state& self, event_loop& loop, domain_options options, work::function& on_timer,
                 std::uint64_t first_ticket)
         : domain_clock{loop, on_timer, on_rearm},
-          admission_{first_ticket},
+          admission_{first_ticket, options.policy},
           pool_{self, resume, fence_ended},
           options_{std::move(options)} {
         grow(1, std::max<std::size_t>(options_.reserve, 1));
@@ -64,18 +64,18 @@ protected:
         step& operator=(const step&) = delete;
 
         ~step() {
-            if (!told.empty()) { home.settle(told); }
+            if (!out.told.empty() || !out.wounded.empty()) { home.settle(*this); }
             const bool post_rearm = home.timer_is_late_ && home.schedule_timer();
             const bool last = !home.owned_ && home.is_unused();
             home.lock_.unlock();
             if (post_rearm) { home.loop_.post(home.rearm_); } // a posted rearm_ keeps the state alive, not the loop
-            while (claim_node* c = told.pop_front()) { tell(static_cast<claim&>(*c)); }
+            while (claim_node* c = out.told.pop_front()) { tell(static_cast<claim&>(*c)); }
             while (dead != nullptr) { delete std::exchange(dead, dead->next_dead); }
             if (last) { delete &home; }
         }
 
         domain_core& home;
-        ready_list told;                            // granted, or failed
+        decisions out;
         buffer_state* dead = nullptr;               // to be freed
         std::stop_source retired{std::nostopstate}; // to be freed
     };
@@ -133,12 +133,21 @@ protected:
             end_hold(c, s);
         }
         set_failed(c, why);
-        if (!c.posted) { s.told.push_back(c); } // otherwise its turn is to come anyway
+        if (!c.posted) { s.out.told.push_back(c); } // otherwise its turn is to come anyway
+    }
+
+    /// The same for a part of a transaction, whose buffers it goes on naming, if it still waits.
+    void give_up_wait(claim& c, failure why, step& s) noexcept {
+        const phase p = c.state.load(std::memory_order_relaxed);
+        const bool just_granted = p == phase::waiting && told_list::is_linked(c);
+        if ((p != phase::waiting && p != phase::fenced) || just_granted) { return; }
+        pin(c);
+        give_up(c, why, s);
     }
 
     void leave_queues(claim& c, step& s) noexcept {
         leave_book(c);
-        admission::withdraw(c, s.told);
+        admission_.withdraw(c, s.out);
         bury_orphans(c, s);
     }
 
@@ -156,13 +165,14 @@ protected:
     }
 
     void pass_on(claim& c, step& s) noexcept {
-        admission::pass_on(c, s.told);
+        admission_.pass_on(c, s.out);
         bury_orphans(c, s);
     }
 
     /// The claim's owner has no more use for it. It is freed now, or by the loop or the report that still has it.
     void let_go(claim& c, step& s) noexcept {
         clear_registration(c);
+        c.owner = nullptr;
         c.waiter = nullptr;
         c.let_go = true;
         free_if_done(c, s);
@@ -260,9 +270,12 @@ protected:
     }
 
 private:
-    /// Granted claims become holds; whoever is told by a loop belongs to it until it has run.
-    void settle(ready_list& told) noexcept {
+    /// Transactions that are wounded while they wait do not wait any longer. Granted claims become holds; whoever is told
+    /// by a loop belongs to it until it has run.
+    void settle(step& s) noexcept {
         const time_point now = coarse_now();
+        while (transaction_node* t = s.out.wounded.pop_front()) { end_wait_of(*t, s); }
+        told_list& told = s.out.told;
         for (claim_node* n = told.front(); n != nullptr; n = told.next(*n)) {
             claim& c = static_cast<claim&>(*n);
             if (c.state.load(std::memory_order_relaxed) == phase::waiting) {
@@ -276,6 +289,11 @@ private:
             }
             c.posted = !c.blocking;
         }
+    }
+
+    void end_wait_of(transaction_node& t, step& s) noexcept {
+        ++(options_.policy == deadlock_policy::wound_wait ? counters_.wounds : counters_.deaths);
+        if (t.waiting != nullptr) { give_up_wait(static_cast<claim&>(*t.waiting), errc::wounded, s); }
     }
 
     /// Makes a settled claim known to whoever waits for it. It may be gone right after.

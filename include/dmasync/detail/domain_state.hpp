@@ -4,8 +4,8 @@
 
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
-#include <dmasync/detail/hold_keeper.hpp>
 #include <dmasync/detail/threading.hpp>
+#include <dmasync/detail/transaction_keeper.hpp>
 #include <dmasync/domain_options.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
@@ -22,11 +22,11 @@
 namespace dmasync::detail {
 
 /// What handles, guards and awaiters call.
-class domain_state final : public hold_keeper {
+class domain_state final : public transaction_keeper {
 public:
     /// `first_ticket` is for tests, which start it near its wrap.
     domain_state(event_loop& loop, domain_options options, std::uint64_t first_ticket = 0)
-        : hold_keeper{*this, loop, std::move(options), first_ticket} {}
+        : transaction_keeper{*this, loop, std::move(options), first_ticket} {}
 
     using domain_core::prepare;
 
@@ -80,12 +80,15 @@ public:
         sweep(); // who has had his time is not waited for
         event_loop* gate = nullptr;
         {
-            const step s{*this};
+            step s{*this};
             failure why = c.why; // set when it was cancelled before it could wait
-            if (!why) { why = try_grant(c, set, options, registration); }
+            if (!why) {
+                why =
+                    c.owner == nullptr ? try_grant(c, set, options, registration) : try_grant_part(c, set, options, s);
+            }
             if (why == errc::would_block && options.deadline <= loop_.now()) { why = errc::timed_out; }
             if (why == errc::would_block) {
-                enqueue(c, set, options, registration);
+                enqueue(c, set, options, registration, s);
                 return true;
             }
             if (why) {
@@ -131,6 +134,7 @@ public:
         }
         step s{*this};
         const phase p = c.state.load(std::memory_order_relaxed);
+        if (c.owner != nullptr) { c.owner->waiting = nullptr; }
         if (p == phase::waiting) { leave_queues(c, s); }
         if (p == phase::held || p == phase::fenced || p == phase::entering) { end_hold(c, s); }
         let_go(c, s);
@@ -263,11 +267,14 @@ private:
         return c.posted ? c.loop : nullptr;
     }
 
-    void enqueue(claim& c, std::span<const request> set, const lock_options& options, claim** registration) noexcept {
-        admission_.enqueue(c, set);
+    void enqueue(claim& c, std::span<const request> set, const lock_options& options, claim** registration,
+                 step& s) noexcept {
+        admission::name(c, set);
         adopt(c, options, registration);
+        if (c.owner != nullptr) { c.owner->waiting = &c; }
         c.state.store(phase::waiting, std::memory_order_relaxed);
         enter_book(c, loop_.coarse_now(), options.deadline);
+        admission_.enqueue(c, s.out);
     }
 
     /// For how long a blocked thread may sleep: until something ends, but the loop's clock need not be the kernel's.

@@ -54,13 +54,26 @@ public:
     failure release(claim& c, const buffer_state* b) noexcept {
         return change_entry(c, b, [this](entry& e, step& s) {
             buffer_state& released = state_of(e);
-            admission::release(e, s.told);
+            admission_.release(e, s.out);
             bury_if_dead(released, s);
         });
     }
 
     failure downgrade(claim& c, const buffer_state* b) noexcept {
-        return change_entry(c, b, [](entry& e, step& s) { admission::downgrade(e, s.told); });
+        return change_entry(c, b, [this](entry& e, step& s) { admission_.downgrade(e, s.out); });
+    }
+
+    /// Makes the sole reader of a buffer its writer, unless somebody waits for it, or devices are still reading it.
+    /// Returns: `would_block` when it cannot be done at once.
+    failure try_upgrade(claim& c, const buffer_state* b) noexcept {
+        entry* e = find(c, b);
+        if (e != nullptr && b->is_dma_buf() && !is_write(e->mode)) { return try_upgrade_dma_buf(c, *e); }
+        const step s{*this};
+        errc why{};
+        const errc refusal = with_held_entry(c, b, [&why](entry& held) {
+            if (!admission::try_upgrade(held)) { why = errc::would_block; }
+        });
+        return refusal != errc{} ? refusal : why;
     }
 
     /// Makes one buffer of a hold a hold of its own, with the same end.
@@ -115,6 +128,18 @@ public:
 protected:
     using device_gate::device_gate;
 
+    /// Makes a claim a hold with the same lease, and the same end, as another one.
+    void hold_like(const claim& from, claim& to) noexcept {
+        to.brackets = from.brackets;
+        to.lease = from.lease;
+        to.loop = from.loop;
+        to.label = from.label;
+        to.user = from.user;
+        to.since = from.since;
+        to.state.store(phase::held, std::memory_order_relaxed);
+        reenter_book(to, coarse_now(), from.until);
+    }
+
 private:
     failure unlock_dma_buf(claim& c) noexcept {
         const failure f = close_own_brackets(c);
@@ -123,6 +148,32 @@ private:
         if (in_time) { end_hold(c, s); }
         let_go(c, s);
         return in_time ? f : errc::lease_expired;
+    }
+
+    failure try_upgrade_dma_buf(claim& c, entry& e) noexcept {
+        buffer_state& b = state_of(e);
+        const int fd = b.memory.fd.get();
+        const access was = e.mode;
+        if (c.wait_for_fences == fences::wait && !dma_buf::is_idle(fd, as_writer(was))) { return errc::would_block; }
+        {
+            const step s{*this};
+            if (const errc refusal = refuse_change(c); refusal != errc{}) { return refusal; }
+            if (!admission::try_upgrade(e)) { return errc::would_block; }
+            leave_book(c);
+            c.state.store(phase::entering, std::memory_order_relaxed); // the kernel is told
+        }
+        std::error_code ec;
+        if (owns_bracket(c, e)) {
+            ec = cpu_bracket::leave_always(fd, was);
+            if (!ec) { ec = cpu_bracket::enter_always(fd, e.mode); }
+        } else {
+            ec = b.bracket.enter(fd, e.mode);
+        }
+        step s{*this};
+        if (ec) { admission_.downgrade(e, s.out); }
+        c.state.store(phase::held, std::memory_order_relaxed);
+        reenter_book(c, coarse_now(), c.until);
+        return failure::from(ec);
     }
 
     /// Changes one entry of a hold. A bracket that the hold has for itself is closed before and, if the entry is still
@@ -157,14 +208,7 @@ private:
         to.entries[0].buffer = std::exchange(e.buffer, nullptr);
         to.entries[0].mode = e.mode;
         to.has_dma_buf = from.has_dma_buf;
-        to.brackets = from.brackets;
-        to.lease = from.lease;
-        to.loop = from.loop;
-        to.label = from.label;
-        to.user = from.user;
-        to.since = from.since;
-        to.state.store(phase::held, std::memory_order_relaxed);
-        reenter_book(to, coarse_now(), from.until);
+        hold_like(from, to);
     }
 
     template <class Change>

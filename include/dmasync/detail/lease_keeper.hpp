@@ -64,7 +64,7 @@ public:
     /// Returns: whether it looked; false when nothing can have ended.
     bool sweep() noexcept {
         claim_list overdue;
-        ready_list reminded; // of devices that are still at work; their place in the book is in use
+        told_list reminded; // of devices that are still at work; their place in the book is in use
         time_point now{};
         {
             step s{*this};
@@ -78,7 +78,7 @@ public:
                 (p == phase::waiting || p == phase::fenced ? late : overdue).push_back(c);
             }));
             while (claim* c = late.pop_front()) {
-                const bool just_granted = ready_list::is_linked(*c); // because another one gave up
+                const bool just_granted = told_list::is_linked(*c); // because another one gave up
                 if (!just_granted) { give_up(*c, is_fence_late(*c, now) ? errc::fence_timed_out : errc::timed_out, s); }
             }
             for (claim* c = overdue.front(); c != nullptr;) {
@@ -130,9 +130,12 @@ protected:
     void expire(claim& c, step& s) noexcept {
         begin_report(c);
         inherit_brackets(c);
-        admission::revoke(c, s.told);
+        admission_.revoke(c, s.out);
         clear_registration(c);
         c.state.store(phase::expired, std::memory_order_release); // with guard::expired
+        if (c.owner != nullptr && c.owner->waiting != nullptr) {
+            give_up_wait(static_cast<claim&>(*c.owner->waiting), errc::lease_expired, s); // it has nothing to extend
+        }
         ++counters_.leases_expired;
     }
 

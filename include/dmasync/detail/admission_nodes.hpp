@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file admission_nodes.hpp  What the policy knows of buffers and acquisitions: plain data, under the domain's lock.
+
+#include <dmasync/access.hpp>
+#include <dmasync/detail/intrusive_list.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace dmasync::detail {
+
+class admission;
+struct buffer_node;
+struct claim_node;
+struct transaction_node;
+
+struct place_tag;
+struct told_tag;
+struct wounded_tag;
+
+/// One buffer of a claim, with the access asked for. In one list of its buffer, or in none: in a queue while the claim
+/// waits, in `unfinished` while it is held by a transaction that is not complete.
+struct entry : list_hook<place_tag> {
+    buffer_node* buffer = nullptr; // null once released early
+    claim_node* claim = nullptr;   // fixed
+    std::uint64_t token = 0;       // the buffer's sequence when the hold ended by revocation
+    access mode{};
+};
+
+using entry_list = intrusive_list<entry, place_tag>;
+
+/// The policy's part of a buffer.
+struct buffer_node {
+    // `state` says all that an uncontended lock must know, in one word: without the last two, 0 is free for anybody.
+    static constexpr std::uint32_t reader = 1; // times the number of readers that hold it
+    static constexpr std::uint32_t readers = (1U << 26U) - 1U;
+    static constexpr std::uint32_t writer = 1U << 26U;         // a writer holds it
+    static constexpr std::uint32_t waiting_reader = 1U << 27U; // mirrors !waiting_readers.empty()
+    static constexpr std::uint32_t waiting_writer = 1U << 28U; // mirrors !waiting_writers.empty()
+    static constexpr std::uint32_t closed = 1U << 29U;         // nobody is granted it any more
+    static constexpr std::uint32_t orphan = 1U << 30U;         // no handle is left: dies when it is idle
+    static constexpr std::uint32_t dma_buf = 1U << 31U; // fixed: devices reach it, so a grant is not all there is
+    static constexpr std::uint32_t held = readers | writer;
+    static constexpr std::uint32_t waited = waiting_reader | waiting_writer;
+
+    explicit buffer_node(const admission& h, bool is_dma_buf = false) noexcept
+        : home{&h}, state{is_dma_buf ? dma_buf : 0U} {}
+
+    const admission* home; // fixed
+    std::uint32_t state;
+    std::uint32_t waiters = 0; // the length of both queues
+    std::uint64_t sequence =
+        0; // fencing token: odd while a writer holds; grows whenever a conflicting grant is possible
+    std::uint64_t attempt = 0; // the last admission that touched it: finds duplicates without a search
+    entry_list waiting_readers;
+    entry_list waiting_writers;
+    entry_list unfinished; // held by transactions that may still be wounded
+};
+
+/// The policy's part of an acquisition, from request to release.
+struct claim_node : list_hook<told_tag> {
+    std::uint64_t ticket = 0;          // its age; smaller is older; set when it first has to wait
+    transaction_node* owner = nullptr; // the transaction that it is a part of, as long as that is not complete
+    std::uint32_t size = 0;
+    bool has_dma_buf = false; // one of the set is a dma-buf
+    entry* entries = nullptr; // fixed; room for at least `size`
+
+    [[nodiscard]] std::span<entry> set() const noexcept { return {entries, size}; }
+};
+
+/// The policy's part of a transaction: an acquisition that grows while it holds.
+struct transaction_node : list_hook<wounded_tag> {
+    std::uint64_t ticket = 0;      // its age, kept over retries
+    claim_node* held = nullptr;    // what it has
+    claim_node* waiting = nullptr; // its lock that waits, or is granted and not yet a part of `held`
+    bool has_ticket = false;
+    bool wounded = false; // it is to give back what it has before it gets more
+
+    [[nodiscard]] bool holds_anything() const noexcept {
+        if (held == nullptr) { return false; }
+        for (const entry& e : held->set()) {
+            if (entry_list::is_linked(e)) { return true; }
+        }
+        return false;
+    }
+};
+
+using told_list = intrusive_list<claim_node, told_tag>;
+using wounded_list = intrusive_list<transaction_node, wounded_tag>;
+
+/// What a step of the policy has decided.
+struct decisions {
+    told_list told;       // claims that have been granted, and those that will never be
+    wounded_list wounded; // transactions, each once until it has given back
+};
+
+/// What a set is asked for with.
+struct request {
+    buffer_node* buffer;
+    access mode;
+};
+
+/// Whether ticket `a` was drawn before `b`: right even when the counter has wrapped between them (S6).
+[[nodiscard]] constexpr bool older(std::uint64_t a, std::uint64_t b) noexcept {
+    return static_cast<std::int64_t>(a - b) < 0;
+}
+
+} // namespace dmasync::detail

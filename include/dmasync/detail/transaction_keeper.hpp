@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file transaction_keeper.hpp  Transactions: acquisitions that grow while they hold, and give all back when they must.
+
+#include <dmasync/detail/admission.hpp>
+#include <dmasync/detail/claim.hpp>
+#include <dmasync/detail/failure.hpp>
+#include <dmasync/detail/hold_keeper.hpp>
+#include <dmasync/error.hpp>
+#include <dmasync/lock_options.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <mutex>
+#include <span>
+#include <utility>
+
+namespace dmasync::detail {
+
+/// A transaction, as its domain knows it. Lives in the object that stands for it.
+struct transaction_state : transaction_node {
+    bool must_restart = false;  // one of its locks has answered `wounded`
+    bool done = false;          // complete: what it held is a hold like any other
+    claim* contended = nullptr; // owned: what it waited for when it was wounded; names buffers and keeps them alive
+
+    [[nodiscard]] claim* hold() const noexcept { return static_cast<claim*>(held); }
+};
+
+/// What a transaction does to a domain.
+///
+/// All that it holds is in one claim, its *hold*, which is incomplete: it can be wounded. What it locks next goes there at
+/// once when nothing has to be waited for. Otherwise it is asked for by a claim of its own, a *part*, which waits, passes
+/// the gate of devices, and is cancelled as that of a declared set; granted, it is joined to the hold.
+///
+/// Threads: a transaction is used by one at a time; others wound it and end its lease, under the lock.
+class transaction_keeper : public hold_keeper {
+public:
+    /// Grants more to a transaction now, or says why not.
+    /// `part`: set when there is a dma-buf in the set: a claim before the gate, to be joined.
+    [[nodiscard]] errc extend(transaction_state& t, std::span<const request> set, const lock_options& options,
+                              claim*& part) noexcept {
+        errc why{};
+        do {
+            step s{*this};
+            why = refuse(t);
+            if (why == errc{}) { why = try_extend(t, set, options, part, s); }
+        } while (why == errc::out_of_memory && grow_for(size_with(t, set.size())));
+        return why;
+    }
+
+    /// A record for a part that is about to wait, and room for it in the hold; null without memory.
+    [[nodiscard]] claim* prepare_part(transaction_state& t, std::size_t size) noexcept {
+        for (;;) {
+            {
+                step s{*this};
+                if (t.held == nullptr || is_over(t) || hold_with_room(t, size, s) != nullptr) { break; }
+            }
+            if (!grow_for(size_with(t, size))) { return nullptr; }
+        }
+        claim* c = prepare(size);
+        if (c != nullptr) { own(*c, t); }
+        return c;
+    }
+
+    /// The wait for a part is over: it is added to the hold, or has failed. The part is gone afterwards.
+    failure join(transaction_state& t, claim& part) noexcept {
+        step s{*this};
+        t.waiting = nullptr;
+        failure why = outcome(t, part);
+        if (!why && t.held == nullptr) {
+            t.held = &part;
+            return why;
+        }
+        if (!why) {
+            add(part, *t.hold());
+        } else if (part.state.load(std::memory_order_relaxed) == phase::held) {
+            end_hold(part, s);
+        }
+        leave_book(part);
+        t.must_restart |= why == errc::wounded;
+        if (why == errc::wounded && part.pinned) {
+            t.contended = &part;
+        } else {
+            let_go(part, s);
+        }
+        return why;
+    }
+
+    /// Makes a transaction complete: its hold can be wounded no more, and nothing is added to it (R4).
+    /// Returns: the hold; null with `why`.
+    [[nodiscard]] claim* complete(transaction_state& t, errc& why) noexcept {
+        const step s{*this};
+        why = t.done              ? errc::transaction_done
+              : t.must_restart    ? errc::wounded
+              : t.waiting         ? errc::already_locked
+              : t.held == nullptr ? errc::not_locked
+              : is_over(t)        ? errc::lease_expired
+                                  : errc{};
+        if (why != errc{}) { return nullptr; }
+        claim* c = t.hold();
+        admission::complete(*c);
+        t.held = nullptr;
+        t.wounded = false; // it had not heard of it, and need not: it waits for nobody any more
+        t.done = true;
+        return c;
+    }
+
+    /// Gives back all that a transaction holds. It may lock again, as old as it is.
+    failure give_back(transaction_state& t, bool to_begin_again) noexcept {
+        failure f = errc::not_locked;
+        if (t.held != nullptr) {
+            claim& c = *t.hold();
+            f = unlock(c);
+            t.held = nullptr;
+        }
+        const std::lock_guard guard{lock_};
+        counters_.retries += to_begin_again && t.must_restart ? 1U : 0U;
+        t.wounded = t.must_restart = false;
+        return f;
+    }
+
+    void forget_contended(transaction_state& t) noexcept {
+        if (t.contended == nullptr) { return; }
+        step s{*this};
+        let_go(*std::exchange(t.contended, nullptr), s);
+    }
+
+    /// A transaction that holds nothing waits for what it was waiting for when it was wounded: having that in vain is
+    /// better than trying again and again. It is not taken through the gate: it is going to be given back at once.
+    /// Returns: whether it waits; its waiter is then told once, and may have been by now. Otherwise it has failed.
+    [[nodiscard]] bool wait_again(transaction_state& t, claim& c, const lock_options& options) noexcept {
+        sweep();
+        step s{*this};
+        if (!c.why && is_closed(c)) { c.why = errc::closed; }
+        if (!c.why && options.deadline <= loop_.now()) { c.why = errc::timed_out; }
+        if (c.why) {
+            set_failed(c, c.why);
+            return false;
+        }
+        c.has_dma_buf = false;
+        adopt(c, options, nullptr);
+        t.waiting = &c;
+        c.state.store(phase::waiting, std::memory_order_relaxed);
+        enter_book(c, coarse_now(), options.deadline);
+        admission_.enqueue_or_grant(c, s.out);
+        return true;
+    }
+
+    /// Makes a claim that named what a transaction was waiting for ready to wait for it again.
+    void prepare_again(claim& c) noexcept {
+        const std::lock_guard guard{lock_};
+        c.why = failure{};
+        c.told.store(0, std::memory_order_relaxed);
+        c.state.store(phase::idle, std::memory_order_relaxed);
+    }
+
+    /// That wait is over. What was granted is given back: the transaction asks for it again in its turn.
+    failure end_wait_again(transaction_state& t, claim& c) noexcept {
+        step s{*this};
+        const phase p = c.state.load(std::memory_order_relaxed);
+        const failure why =
+            p == phase::failed && c.why != errc::closed ? c.why : failure{}; // the next lock says `closed`
+        if (p == phase::held) { end_hold(c, s); }
+        t.waiting = nullptr;
+        t.wounded = false; // which it may have been just now: it holds nothing
+        let_go(c, s);
+        return why;
+    }
+
+    /// Whether a transaction has all that is asked for, with such an access.
+    [[nodiscard]] static bool covers(const transaction_state& t, std::span<const request> set) noexcept {
+        return t.held != nullptr && std::all_of(set.begin(), set.end(), [&t](const request& r) {
+                   const entry* e = find(*t.hold(), static_cast<const buffer_state*>(r.buffer));
+                   return e != nullptr && is_dma(e->mode) == is_dma(r.mode) && (is_write(e->mode) || !is_write(r.mode));
+               });
+    }
+
+protected:
+    using hold_keeper::hold_keeper;
+
+    /// Why a transaction cannot be extended; no error when it can. It hears of its wounds here.
+    [[nodiscard]] static errc refuse(transaction_state& t) noexcept {
+        if (t.done) { return errc::transaction_done; }
+        if (t.waiting != nullptr) { return errc::already_locked; }
+        t.must_restart |= t.wounded;
+        if (t.must_restart) { return errc::wounded; }
+        return is_over(t) ? errc::lease_expired : errc{};
+    }
+
+    /// Grants the set to a part that was prepared to wait, or says why not.
+    [[nodiscard]] errc try_grant_part(claim& c, std::span<const request> set, const lock_options& options,
+                                      step& s) noexcept {
+        transaction_state& t = static_cast<transaction_state&>(*c.owner);
+        if (const errc why = refuse(t); why != errc{}) { return why; }
+        const errc why = admission_.try_extend(c, set, s.out);
+        if (why == errc{}) {
+            adopt(c, options, nullptr);
+            t.waiting = &c;
+        } else if (why == errc::would_block && admission_.must_die(t, set)) {
+            admission::name(c, set);
+            pin(c);
+            ++counters_.deaths;
+            t.wounded = true;
+            return errc::wounded;
+        }
+        return why;
+    }
+
+private:
+    [[nodiscard]] static bool is_over(const transaction_state& t) noexcept {
+        return t.held != nullptr && t.hold()->state.load(std::memory_order_relaxed) == phase::expired;
+    }
+
+    [[nodiscard]] static bool is_closed(const claim& c) noexcept {
+        const auto closed = [](const entry& e) { return (e.buffer->state & buffer_node::closed) != 0; };
+        return std::any_of(c.set().begin(), c.set().end(), closed);
+    }
+
+    [[nodiscard]] static std::size_t size_with(const transaction_state& t, std::size_t more) noexcept {
+        return (t.held == nullptr ? 0 : t.held->size) + more;
+    }
+
+    static void own(claim& c, transaction_state& t) noexcept {
+        c.owner = &t;
+        c.size = 0;
+        c.has_dma_buf = c.plain = c.blocking = false;
+    }
+
+    [[nodiscard]] errc try_extend(transaction_state& t, std::span<const request> set, const lock_options& options,
+                                  claim*& part, step& s) noexcept {
+        if (lease_of(options).count() <= 0) { return errc::invalid_lease; }
+        const bool gated = std::any_of(set.begin(), set.end(), [](const request& r) {
+            return r.buffer != nullptr && (r.buffer->state & buffer_node::dma_buf) != 0;
+        });
+        claim* into = gated ? pool_.take(set.size()) : hold_with_room(t, set.size(), s);
+        if (into == nullptr) { return errc::out_of_memory; }
+        const bool fresh = into != t.held;
+        if (fresh) { own(*into, t); }
+        if (const errc why = admission_.try_extend(*into, set, s.out); why != errc{}) {
+            if (fresh) { let_go(*into, s); }
+            return why;
+        }
+        if (fresh) { adopt(*into, options, nullptr); }
+        if (gated) {
+            into->state.store(phase::entering, std::memory_order_relaxed);
+            t.waiting = part = into;
+            return errc{};
+        }
+        if (fresh) {
+            begin_hold(*into, coarse_now());
+            t.held = into;
+        }
+        ++counters_.granted_at_once;
+        return errc{};
+    }
+
+    /// The hold of a transaction, moved to a larger record when it has no room; a fresh record when there is no hold yet.
+    /// Null when the pool has none.
+    [[nodiscard]] claim* hold_with_room(transaction_state& t, std::size_t more, step& s) noexcept {
+        claim* old = t.hold();
+        if (old == nullptr) { return pool_.take(more); }
+        if (claim_pool::room(*old) >= old->size + more) { return old; }
+        claim* larger = pool_.take(old->size + more);
+        if (larger == nullptr) { return nullptr; }
+        own(*larger, t);
+        admission::move_holds(*old, *larger);
+        hold_like(*old, *larger);
+        larger->stop.swap(old->stop);
+        leave_book(*old);
+        let_go(*old, s);
+        t.held = larger;
+        return larger;
+    }
+
+    [[nodiscard]] static failure outcome(const transaction_state& t, const claim& part) noexcept {
+        switch (part.state.load(std::memory_order_relaxed)) {
+        case phase::held: return is_over(t) ? failure{errc::lease_expired} : failure{};
+        case phase::expired: return errc::lease_expired; // it was not resumed in time
+        default: return part.why;
+        }
+    }
+
+    void add(claim& part, claim& hold) noexcept {
+        if (part.has_dma_buf) {
+            hold.brackets = part.brackets;
+            hold.wait_for_fences = part.wait_for_fences;
+        }
+        admission::move_holds(part, hold);
+    }
+};
+
+} // namespace dmasync::detail

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file wounding.hpp  How transactions are kept from waiting for each other in a circle. Pure, like admission.hpp.
+///
+/// A declared set holds nothing while it waits, so nobody's wait depends on it. A transaction holds while it waits. Two
+/// rules keep its waits from closing a circle; a domain has one of them:
+///
+///   wound-wait   who begins to wait wounds every younger transaction that has what he wants and is not complete (R1), be
+///                it as a reader, and whether he holds anything or not. So a wait goes from younger to older, to who is
+///                complete, or to who has been wounded and will give back (S8).
+///   wait-die     a transaction that has something and would have to wait for an older one, incomplete or itself waiting,
+///                is wounded in its place. So whoever has something waits for younger ones, or for who is complete.
+///
+/// A transaction is wounded once until it has given back; one that is complete is never wounded (R4, S4).
+/// Source: Rosenkrantz, Stearns, Lewis: System Level Concurrency Control for Distributed Database Systems, 1978; kernel
+/// Documentation/locking/ww-mutex-design.rst.
+
+#include <dmasync/access.hpp>
+#include <dmasync/detail/admission_nodes.hpp>
+
+#include <cstdint>
+#include <span>
+
+namespace dmasync::detail::wounding {
+
+inline void wound(transaction_node& t, decisions& out) noexcept {
+    if (t.wounded) { return; }
+    t.wounded = true;
+    out.wounded.push_back(t);
+}
+
+/// Wound-wait: `c` has begun to wait.
+inline void wound_younger_holders(const claim_node& c, decisions& out) noexcept {
+    for (const entry& e : c.set()) {
+        const entry_list& holders = e.buffer->unfinished;
+        for (entry* h = holders.front(); h != nullptr; h = holders.next(*h)) {
+            transaction_node& t = *h->claim->owner;
+            if (conflict(e.mode, h->mode) && older(c.ticket, t.ticket)) { wound(t, out); }
+        }
+    }
+}
+
+/// Wait-die: whether a transaction with something to give back would have to wait for an older one.
+[[nodiscard]] inline bool must_die(const transaction_node& t, std::span<const request> set) noexcept {
+    const auto waits_in_front = [&t](const entry* e) { return e != nullptr && older(e->claim->ticket, t.ticket); };
+    if (!t.holds_anything()) { return false; }
+    for (const request& r : set) {
+        const buffer_node& b = *r.buffer;
+        for (const entry* h = b.unfinished.front(); h != nullptr; h = b.unfinished.next(*h)) {
+            if (conflict(r.mode, h->mode) && older(h->claim->owner->ticket, t.ticket)) { return true; }
+        }
+        if (waits_in_front(b.waiting_writers.front())) { return true; }
+        if (is_write(r.mode) && waits_in_front(b.waiting_readers.front())) { return true; }
+    }
+    return false;
+}
+
+/// Wait-die: something older than a transaction now stands in its way; it has something to give back.
+inline void kill_younger(const entry_list& queue, std::uint64_t ticket, decisions& out) noexcept {
+    for (entry* w = queue.back(); w != nullptr && older(ticket, w->claim->ticket); w = queue.prev(*w)) {
+        transaction_node* t = w->claim->owner;
+        if (t != nullptr && t->holds_anything()) { wound(*t, out); }
+    }
+}
+
+/// Wait-die: `c` has begun to wait, or has been granted to a transaction that is not complete.
+inline void kill_younger_waiters(const claim_node& c, std::uint64_t ticket, decisions& out) noexcept {
+    for (const entry& e : c.set()) {
+        kill_younger(e.buffer->waiting_writers, ticket, out);
+        if (is_write(e.mode)) { kill_younger(e.buffer->waiting_readers, ticket, out); }
+    }
+}
+
+} // namespace dmasync::detail::wounding

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file transaction.hpp  Locks buffers one after the other, as they are discovered, without deadlock.
+///
+///     task<guard> compose(transaction& tx, scene& s) {
+///         co_await tx.lock(write(s.screen));
+///         for (const layer& l : s.layers_in(tx.bytes(s.screen))) { co_await tx.lock(read(l.pixels)); }
+///         co_return tx.done();
+///     }
+///     guard held = co_await run_transaction(media, compose, std::ref(s));      // see run_transaction.hpp
+///
+/// Where all buffers are known beforehand `lock` is the better way: it holds nothing while it waits and never begins again.
+
+#include <dmasync/buffer.hpp>
+#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/lock_operation.hpp>
+#include <dmasync/domain.hpp>
+#include <dmasync/guard.hpp>
+#include <dmasync/lock.hpp>
+#include <dmasync/lock_options.hpp>
+
+#include <coroutine>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace dmasync {
+
+/// One or more requests, then a `std::error_code&` if any: the options are the transaction's.
+template <class... Args>
+concept describes_part =
+    describes_lock<Args...> && std::is_same_v<typename detail::arguments_of<Args...>::options_type, detail::no_options>;
+
+/// An acquisition that grows: it locks sets of buffers one after the other, in any order, and holds them meanwhile.
+///
+/// Where two transactions would wait for each other the younger one gives way (`domain_options::policy`): its next lock, or
+/// the one that it waits in, answers `errc::wounded`. It then has to give back everything and begin again: `restart()`. It
+/// keeps its age meanwhile, so that it is the oldest sooner or later, and the oldest never gives way. What it has may be
+/// used until it is given back. `run_transaction` does all that.
+///
+/// `done()` makes it complete: a guard like any other, that nobody takes back. It is the last thing to do with it.
+/// Everything has one lease, from the first lock on. When that runs out the buffers have been given away, and the next lock
+/// answers `errc::lease_expired`; `restart` or `unlock` begin anew.
+///
+/// Threads: one at a time, and one lock at a time. Destroying it gives everything back.
+/// Lifetime: neither copied nor moved. Its domain, or one of the buffers, outlives it; its locks do not (aborts).
+/// Source:  S4; kernel Documentation/locking/ww-mutex-design.rst. docs/transactions.md has the kernel's names beside ours.
+class transaction : private guard {
+public:
+    /// `options` hold for every lock; the deadline is for the last of them.
+    explicit transaction(domain& d, const lock_options& options = {}) noexcept : home_{d.state_}, options_{options} {}
+    transaction(const transaction&) = delete;
+    transaction& operator=(const transaction&) = delete;
+    ~transaction() {
+        if (state_.waiting != nullptr) { detail::misuse("transaction destroyed while one of its locks waits"); }
+        if (state_.held != nullptr) { static_cast<void>(unlock()); }
+        if (state_.contended != nullptr) { home_->forget_contended(state_); }
+    }
+
+    /// Locks more buffers: all of these, or none. `co_await tx.lock(read(a), write(b))`.
+    /// Returns: an awaitable of nothing. Uncontended it neither suspends, allocates nor calls the kernel.
+    /// Errors:  thrown as std::system_error, or set in a trailing std::error_code:
+    ///          `wounded`: give back and try again (`restart`); until then every lock says so;
+    ///          `already_locked`: the transaction has one of the buffers, and goes on; not thrown when it has all that is asked
+    ///          for. So does a transaction that is waiting in another lock;
+    ///          `transaction_done` after `done()`; else as `dmasync::lock`, and `lease_expired` for what it had before.
+    /// Threads: as `dmasync::lock`.
+    template <class... Args>
+        requires describes_part<Args...>
+    [[nodiscard]] auto lock(Args&&... args) noexcept {
+        return part_awaitable<detail::arguments_of<Args...>>{*this, args...};
+    }
+
+    /// The same, blocking the thread. Further error: `would_deadlock`, as `dmasync::blocking_lock`.
+    template <class... Args>
+        requires describes_part<Args...>
+    void blocking_lock(Args&&... args) {
+        part_awaitable<detail::arguments_of<Args...>>{*this, args...}.block_and_take();
+    }
+
+    /// Completes the transaction: it can be wounded no more, and nothing can be added. Also for one that has been wounded
+    /// and has not heard of it: it needs nothing more.
+    /// Returns: the guard of everything it has; empty on failure.
+    /// Errors:  `transaction_done` the second time, `wounded`, `lease_expired`, `not_locked` when it has nothing,
+    ///          `already_locked` while one of its locks waits.
+    [[nodiscard]] guard done() { return done(nullptr); }
+    [[nodiscard]] guard done(std::error_code& ec) noexcept { return done(&ec); }
+
+    class restart_awaitable;
+
+    /// Gives everything back, and begins again with the same age. One that was wounded while it waited waits first, holding
+    /// nothing, until it could have had that: no sooner is there a point in trying.
+    /// Errors: `transaction_done`, `timed_out`, `cancelled`, `out_of_memory`; everything is given back all the same.
+    [[nodiscard]] restart_awaitable restart() noexcept;
+    [[nodiscard]] restart_awaitable restart(std::error_code& ec) noexcept;
+
+    /// The same, blocking the thread. Further error: `would_deadlock`, as `dmasync::blocking_lock`.
+    void blocking_restart();
+    void blocking_restart(std::error_code& ec) noexcept;
+
+    /// Gives everything back, and may begin again at once.
+    /// Returns: nothing; `errc::lease_expired`, `errc::not_locked`.
+    std::error_code unlock() noexcept { return give_back(false); }
+
+    /// Whether one of its locks has answered `errc::wounded`, and nothing has been given back since.
+    [[nodiscard]] bool must_restart() const noexcept { return state_.must_restart; }
+
+    /// Whether it has this buffer.
+    [[nodiscard]] bool holds(const buffer& b) const noexcept {
+        return claim_ != nullptr && detail::domain_state::find(*claim_, b.state_) != nullptr;
+    }
+
+    // What can be done with the buffers it has so far; see `guard`.
+    using guard::bytes;
+    using guard::downgrade;
+    using guard::expired;
+    using guard::expires_at;
+    using guard::release;
+    using guard::renew;
+    using guard::stop_token;
+    using guard::token;
+    using guard::try_upgrade;
+    using guard::writable_bytes;
+
+private:
+    template <class Arguments>
+    class part_awaitable;
+
+    /// The record of what it holds may have been replaced by a larger one.
+    void update_guard() noexcept { guard::claim_ = state_.hold(); }
+
+    std::error_code give_back(bool to_begin_again) noexcept {
+        guard::claim_ = nullptr;
+        return home_->give_back(state_, to_begin_again).code();
+    }
+
+    [[nodiscard]] guard done(std::error_code* ec) {
+        errc why = errc::transaction_done;
+        detail::claim* held = state_.done ? nullptr : home_->complete(state_, why); // once done its domain may be gone
+        update_guard();
+        detail::deliver(why, ec, "dmasync: transaction::done");
+        return held == nullptr ? guard{detail::failure{why}} : guard{*held};
+    }
+
+    detail::domain_state* home_;
+    lock_options options_;
+    detail::transaction_state state_;
+};
+
+/// A lock of a transaction that is being waited for. Awaitable once, in any coroutine.
+template <class Arguments>
+class [[nodiscard]] transaction::part_awaitable : Arguments, lock_operation {
+public:
+    template <class... Args>
+    explicit part_awaitable(transaction& t, Args&... args) noexcept
+        : Arguments{args...},
+          lock_operation{this->home() == t.home_ ? t.home_ : nullptr, this->set, t.options_, this->ec, t.state_},
+          subject_{t} {}
+
+    [[nodiscard]] bool await_ready() noexcept { return this->try_now(); }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->suspend(h); }
+    void await_resume() {
+        const finally update{subject_};
+        this->take_part();
+    }
+    void block_and_take() {
+        this->block();
+        await_resume();
+    }
+
+private:
+    struct finally {
+        explicit finally(transaction& t) noexcept : subject{t} {}
+        ~finally() { subject.update_guard(); }
+        transaction& subject;
+    };
+
+    transaction& subject_;
+};
+
+/// A transaction that begins again. Awaitable once, in any coroutine.
+class [[nodiscard]] transaction::restart_awaitable : lock_operation {
+public:
+    restart_awaitable(transaction& t, std::error_code* ec) noexcept
+        : lock_operation{t.home_, {}, t.options_, ec, t.state_}, subject_{t} {}
+
+    [[nodiscard]] bool await_ready() noexcept {
+        if (subject_.state_.done || subject_.state_.waiting != nullptr) {
+            why_ = subject_.state_.done ? errc::transaction_done : errc::already_locked;
+            return true;
+        }
+        subject_.give_back(true);
+        claim_ = std::exchange(subject_.state_.contended, nullptr);
+        if (claim_ != nullptr) { home_->prepare_again(*claim_); }
+        return claim_ == nullptr;
+    }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return wait(h, false); }
+    void await_resume() {
+        if (claim_ != nullptr) { why_ = end_wait_again(); }
+        detail::deliver(why_.code(), ec_, "dmasync: transaction::restart");
+    }
+    void block_and_take() {
+        if (!await_ready()) {
+            if (home_->is_loop_thread()) {
+                give_back();
+                why_ = errc::would_deadlock;
+            } else if (wait(nullptr, true)) {
+                home_->block(*claim_);
+            }
+        }
+        await_resume();
+    }
+
+private:
+    [[nodiscard]] bool wait(std::coroutine_handle<> h, bool blocking) noexcept {
+        detail::claim& c = *claim_;
+        c.waiter = h;
+        c.blocking = blocking;
+        heed_stop();
+        return home_->wait_again(subject_.state_, c, options_);
+    }
+
+    transaction& subject_;
+};
+
+inline transaction::restart_awaitable transaction::restart() noexcept { return {*this, nullptr}; }
+inline transaction::restart_awaitable transaction::restart(std::error_code& ec) noexcept { return {*this, &ec}; }
+inline void transaction::blocking_restart() { restart_awaitable{*this, nullptr}.block_and_take(); }
+inline void transaction::blocking_restart(std::error_code& ec) noexcept {
+    restart_awaitable{*this, &ec}.block_and_take();
+}
+
+} // namespace dmasync
