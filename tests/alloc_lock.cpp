@@ -8,6 +8,7 @@
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_set.hpp>
 #include <dmasync/task.hpp>
+#include <dmasync/transaction.hpp>
 #include <dmasync/uring_loop.hpp>
 
 #include <doctest/doctest.h>
@@ -63,9 +64,9 @@ namespace {
 
 constexpr int rounds = 1000;
 
-/// What is measured: sets of one and of four, by expression and by lock_set, then waits for nothing.
+/// What is measured: sets of one and of four, by expression, by lock_set and one by one; waits for nothing.
 /// Returns: how often it did not get what it asked for.
-task<int> lock_and_unlock(std::array<buffer, 4>& b, lock_set& set, int times) {
+task<int> lock_and_unlock(domain& media, std::array<buffer, 4>& b, lock_set& set, int times) {
     int refused = 0;
     for (int i = 0; i < times; ++i) {
         auto one = co_await lock(write(b[0]));
@@ -76,6 +77,12 @@ task<int> lock_and_unlock(std::array<buffer, 4>& b, lock_set& set, int times) {
         four.unlock();
         auto again = co_await set.lock();
         refused += again ? 0 : 1;
+        again.unlock();
+        transaction tx{media};
+        std::error_code ec;
+        for (const buffer& each : b) { co_await tx.lock(write(each), ec); }
+        auto found = tx.done(ec);
+        refused += found ? 0 : 1;
     }
     co_return refused;
 }
@@ -86,8 +93,8 @@ task<long> measured(domain& media, Measure measure) {
     for (buffer& each : b) { each = media.allocate(64, {}, {.from = memory_kind::memfd}); }
     lock_set set{media, "frame"};
     for (const buffer& each : b) { set.add(each, access::write); }
-    int refused = co_await lock_and_unlock(b, set, 1); // the first lock of all sets the lease timer
-    task<int> many = lock_and_unlock(b, set, rounds);
+    int refused = co_await lock_and_unlock(media, b, set, 1); // the first lock of all sets the lease timer
+    task<int> many = lock_and_unlock(media, b, set, rounds);
     measure.begin();
     refused += co_await many;
     const long count = measure.end();

@@ -46,6 +46,16 @@ class DmaBufTests(unittest.TestCase):
                 self.assertIn(f'"{name}"', sources[0].read_text(encoding="utf-8"))
 
 
+class Transactions(unittest.TestCase):
+    """The page names tests that there are, and none is left out."""
+
+    def test_every_case_of_misuse_has_its_test(self):
+        named = set(re.findall(r'\| "([^"]+)" \|', text_of("docs/transactions.md")))
+        tests = set(re.findall(r'TEST_CASE\(\s*"([^"]+)"\)', text_of("tests/test_transaction_misuse.cpp")))
+        self.assertGreater(len(named), 18)
+        self.assertEqual(named - tests, set())
+
+
 class Performance(unittest.TestCase):
     """The page shows what tools/bench-report makes of what bench/bench_lock.cpp measures."""
 
