@@ -213,9 +213,9 @@ void stress(const char* name, std::size_t objects, deadlock_policy policy, std::
         CHECK(each.seen.transactions > 0);
     }
     const domain_counters c = w.media().counters();
-    MESSAGE("stress ", name, " threads ", threads, " seed ", seed, " transactions ", all.transactions, " locks ",
-            all.locks, " waits ", c.granted_after_wait, " wounds ", c.wounds, " deaths ", c.deaths, " retries ",
-            c.retries);
+    MESSAGE("stress ", std::string{name}, " threads ", threads, " seed ", seed, " transactions ", all.transactions,
+            " locks ", all.locks, " waits ", c.granted_after_wait, " wounds ", c.wounds, " deaths ", c.deaths,
+            " retries ", c.retries);
 }
 
 } // namespace
