@@ -255,14 +255,15 @@ private:
         if (policy_ == deadlock_policy::wound_wait) {
             wounding::wound_younger_holders(c, out);
         } else {
-            wounding::kill_younger_waiters(c, c.ticket, out);
+            wounding::kill_younger_waiters(c.set(), c.ticket, out);
         }
     }
 
     /// What a transaction has been granted can be taken back until it is complete.
     void list_unfinished(claim_node& c, std::uint32_t first, decisions& out) const noexcept {
-        for (entry& e : c.set().subspan(first)) { e.buffer->unfinished.push_back(e); }
-        if (policy_ == deadlock_policy::wait_die) { wounding::kill_younger_waiters(c, c.owner->ticket, out); }
+        const std::span<entry> fresh = c.set().subspan(first);
+        for (entry& e : fresh) { e.buffer->unfinished.push_back(e); }
+        if (policy_ == deadlock_policy::wait_die) { wounding::kill_younger_waiters(fresh, c.owner->ticket, out); }
     }
 
     static void forget_unfinished(const claim_node& c) noexcept {

@@ -63,9 +63,9 @@ inline void kill_younger(const entry_list& queue, std::uint64_t ticket, decision
     }
 }
 
-/// Wait-die: `c` has begun to wait, or has been granted to a transaction that is not complete.
-inline void kill_younger_waiters(const claim_node& c, std::uint64_t ticket, decisions& out) noexcept {
-    for (const entry& e : c.set()) {
+/// Wait-die: somebody of this age waits for these, or has been granted them and is not complete.
+inline void kill_younger_waiters(std::span<const entry> set, std::uint64_t ticket, decisions& out) noexcept {
+    for (const entry& e : set) {
         kill_younger(e.buffer->waiting_writers, ticket, out);
         if (is_write(e.mode)) { kill_younger(e.buffer->waiting_readers, ticket, out); }
     }
