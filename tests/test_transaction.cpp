@@ -175,6 +175,20 @@ TEST_CASE("a duplicate is thrown only when the transaction has not what was aske
 }
 #endif
 
+TEST_CASE("a wait that is given up leaves a transaction what it has, though it had made room for more") {
+    fixture f;
+    const guard in_the_way = try_lock(write(f.a));
+    std::vector<buffer> many;
+    for (int i = 0; i < 4; ++i) { many.push_back(f.media.allocate(64)); }
+    transaction_user u{f.media};
+    for (const buffer& each : many) { CHECK(u.has_locked(write(each))); }
+    u.lock(write(f.a));
+    CHECK(u.waits());
+    u.coroutine.destroy();
+    for (const buffer& each : many) { CHECK(u.tx.writable_bytes(each).size() == 64); }
+    CHECK(u.has_locked(write(f.b)));
+}
+
 // ---- wound-wait ------------------------------------------------------------------------------------------------------
 
 TEST_CASE("an older transaction wounds a younger one that waits: it fails at once, and what it had goes to the older") {
@@ -411,6 +425,27 @@ TEST_CASE("a transaction that was wounded in a wait may be given up instead") {
     CHECK(old.done());
     f.c = buffer{}; // its last handle: the wounded one had kept it
     in_the_way.unlock();
+}
+
+TEST_CASE("a wounded transaction that gives back without waiting may be wounded again") {
+    fixture f;
+    guard in_the_way = try_lock(write(f.c));
+    transaction_user old{f.media};
+    transaction_user young{f.media};
+    CHECK(old.has_locked(read(f.d)));
+    for (int i = 0; i < 2; ++i) {
+        CHECK(young.has_locked(write(f.b)));
+        young.lock(write(f.c));
+        old.lock(write(f.b));
+        f.loop.run_ready();
+        CHECK(young.ec == errc::wounded);
+        CHECK(young.tx.unlock() == std::error_code{});
+        f.loop.run_ready();
+        CHECK(old.done());
+        old.tx.release(f.b);
+    }
+    CHECK(f.media.counters().wounds == 2);
+    CHECK(f.media.counters().retries == 0); // it has not begun again by itself
 }
 
 // ---- among declared sets ---------------------------------------------------------------------------------------------

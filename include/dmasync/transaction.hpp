@@ -53,8 +53,8 @@ public:
     transaction& operator=(const transaction&) = delete;
     ~transaction() {
         if (state_.waiting != nullptr) { detail::misuse("transaction destroyed while one of its locks waits"); }
+        forget_contended();
         if (state_.held != nullptr) { static_cast<void>(unlock()); }
-        if (state_.contended != nullptr) { home_->forget_contended(state_); }
     }
 
     /// Locks more buffers: all of these, or none. `co_await tx.lock(read(a), write(b))`.
@@ -100,7 +100,10 @@ public:
 
     /// Gives everything back, and may begin again at once.
     /// Returns: nothing; `errc::lease_expired`, `errc::not_locked`.
-    std::error_code unlock() noexcept { return give_back(false); }
+    std::error_code unlock() noexcept {
+        forget_contended();
+        return home_->give_back(state_, false).code();
+    }
 
     /// Whether one of its locks has answered `errc::wounded`, and nothing has been given back since.
     [[nodiscard]] bool must_restart() const noexcept { return state_.must_restart; }
@@ -126,25 +129,20 @@ private:
     template <class Arguments>
     class part_awaitable;
 
-    /// The record of what it holds may have been replaced by a larger one.
-    void update_guard() noexcept { guard::claim_ = state_.hold(); }
-
-    std::error_code give_back(bool to_begin_again) noexcept {
-        guard::claim_ = nullptr;
-        return home_->give_back(state_, to_begin_again).code();
+    void forget_contended() noexcept {
+        if (state_.contended != nullptr) { home_->forget_contended(state_); }
     }
 
     [[nodiscard]] guard done(std::error_code* ec) {
         errc why = errc::transaction_done;
         detail::claim* held = state_.done ? nullptr : home_->complete(state_, why); // once done its domain may be gone
-        update_guard();
         detail::deliver(why, ec, "dmasync: transaction::done");
         return held == nullptr ? guard{detail::failure{why}} : guard{*held};
     }
 
     detail::domain_state* home_;
     lock_options options_;
-    detail::transaction_state state_;
+    detail::transaction_state state_{guard::claim_};
 };
 
 /// A lock of a transaction that is being waited for. Awaitable once, in any coroutine.
@@ -154,28 +152,15 @@ public:
     template <class... Args>
     explicit part_awaitable(transaction& t, Args&... args) noexcept
         : Arguments{args...},
-          lock_operation{this->home() == t.home_ ? t.home_ : nullptr, this->set, t.options_, this->ec, t.state_},
-          subject_{t} {}
+          lock_operation{this->home() == t.home_ ? t.home_ : nullptr, this->set, t.options_, this->ec, t.state_} {}
 
     [[nodiscard]] bool await_ready() noexcept { return this->try_now(); }
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->suspend(h); }
-    void await_resume() {
-        const finally update{subject_};
-        this->take_part();
-    }
+    void await_resume() { this->take_part(); }
     void block_and_take() {
         this->block();
-        await_resume();
+        this->take_part();
     }
-
-private:
-    struct finally {
-        explicit finally(transaction& t) noexcept : subject{t} {}
-        ~finally() { subject.update_guard(); }
-        transaction& subject;
-    };
-
-    transaction& subject_;
 };
 
 /// A transaction that begins again. Awaitable once, in any coroutine.
@@ -189,7 +174,7 @@ public:
             why_ = subject_.state_.done ? errc::transaction_done : errc::already_locked;
             return true;
         }
-        subject_.give_back(true);
+        static_cast<void>(home_->give_back(subject_.state_, true));
         claim_ = std::exchange(subject_.state_.contended, nullptr);
         if (claim_ != nullptr) { home_->prepare_again(*claim_); }
         return claim_ == nullptr;

@@ -19,11 +19,18 @@ namespace dmasync::detail {
 
 /// A transaction, as its domain knows it. Lives in the object that stands for it.
 struct transaction_state : transaction_node {
+    /// `shown` is where the object has its hold.
+    explicit transaction_state(claim*& shown) noexcept : shown_hold{shown} {}
+
     bool must_restart = false;  // one of its locks has answered `wounded`
     bool done = false;          // complete: what it held is a hold like any other
     claim* contended = nullptr; // owned: what it waited for when it was wounded; names buffers and keeps them alive
 
+    claim*& shown_hold; // invariant: `held`
+
     [[nodiscard]] claim* hold() const noexcept { return static_cast<claim*>(held); }
+
+    void set_hold(claim* c) noexcept { held = shown_hold = c; }
 };
 
 /// What a transaction does to a domain.
@@ -68,7 +75,7 @@ public:
         t.waiting = nullptr;
         failure why = outcome(t, part);
         if (!why && t.held == nullptr) {
-            t.held = &part;
+            t.set_hold(&part);
             return why;
         }
         if (!why) {
@@ -99,7 +106,7 @@ public:
         if (why != errc{}) { return nullptr; }
         claim* c = t.hold();
         admission::complete(*c);
-        t.held = nullptr;
+        t.set_hold(nullptr);
         t.wounded = false; // it had not heard of it, and need not: it waits for nobody any more
         t.done = true;
         return c;
@@ -111,7 +118,7 @@ public:
         if (t.held != nullptr) {
             claim& c = *t.hold();
             f = unlock(c);
-            t.held = nullptr;
+            t.set_hold(nullptr);
         }
         const std::lock_guard guard{lock_};
         counters_.retries += to_begin_again && t.must_restart ? 1U : 0U;
@@ -120,7 +127,6 @@ public:
     }
 
     void forget_contended(transaction_state& t) noexcept {
-        if (t.contended == nullptr) { return; }
         step s{*this};
         let_go(*std::exchange(t.contended, nullptr), s);
     }
@@ -248,7 +254,7 @@ private:
         }
         if (fresh) {
             begin_hold(*into, coarse_now());
-            t.held = into;
+            t.set_hold(into);
         }
         ++counters_.granted_at_once;
         return errc{};
@@ -268,7 +274,7 @@ private:
         larger->stop.swap(old->stop);
         leave_book(*old);
         let_go(*old, s);
-        t.held = larger;
+        t.set_hold(larger);
         return larger;
     }
 
