@@ -59,6 +59,9 @@ struct object {
     static constexpr int not_mine = -2;
     virtual int request(unsigned long request, void* argument) = 0;
 
+    /// Whether a meddler may answer what it does not know.
+    virtual bool is_device() const { return false; }
+
     struct injection {
         unsigned long request;
         int error;
@@ -144,6 +147,7 @@ struct device : object {
     int open_error = 0;
 
     int request(unsigned long request, void* argument) override;
+    bool is_device() const override { return true; }
     int make_udmabuf(const udmabuf_create& r) const;
     int make_in_heap(dma_heap_allocation_data& r) const;
 };
@@ -155,6 +159,7 @@ struct kernel {
     std::map<identity, std::shared_ptr<dma_buf>> buffers; // memfds: their numbers are not used again
     std::map<identity, std::shared_ptr<device>> opened;   // memfds too
     std::map<std::string, std::shared_ptr<device>> devices;
+    meddler* liar = nullptr;
 
     template <class Object>
     static std::shared_ptr<Object> find(const std::map<identity, std::shared_ptr<Object>>& in, int fd) {
@@ -186,6 +191,19 @@ struct kernel {
 kernel& the_kernel() {
     static kernel& k = *new kernel; // never destroyed: calls may come until the very end
     return k;
+}
+
+/// A request to a fake, and what becomes of it under way. Under the kernel's lock.
+/// Returns: as ioctl; `object::not_mine` for a request that the fake does not know.
+int answer(object& target, unsigned long request, void* argument) {
+    meddler* const liar = the_kernel().liar;
+    if (const int error = target.injected_error(request); error != 0) { return failed(error); }
+    const int refusal = liar == nullptr ? 0 : liar->refuse_request(request, argument);
+    if (refusal != 0) { return failed(refusal); }
+    const int result = target.request(request, argument);
+    if (liar == nullptr) { return result; }
+    if (result != object::not_mine) { return liar->change_answer(request, argument, result); }
+    return target.is_device() ? liar->answer_unknown(request, argument) : result;
 }
 
 identity identity_of(int fd) {
@@ -367,9 +385,10 @@ int open_path(const std::string& path) {
     if (!path.starts_with(fdinfo)) { return object::not_mine; }
     const auto buffer = kernel::find(k.buffers, std::atoi(path.c_str() + fdinfo.size()));
     if (buffer == nullptr) { return object::not_mine; }
-    return open_text("pos:\t0\nflags:\t02\nmnt_id:\t1\nsize:\t" + std::to_string(buffer->size) +
-                     "\ncount:\t1\nexp_name:\t" + buffer->exporter + "\n" +
-                     (buffer->name.empty() ? "" : "name:\t" + buffer->name + "\n"));
+    std::string text = "pos:\t0\nflags:\t02\nmnt_id:\t1\nsize:\t" + std::to_string(buffer->size) +
+                       "\ncount:\t1\nexp_name:\t" + buffer->exporter + "\n" +
+                       (buffer->name.empty() ? "" : "name:\t" + buffer->name + "\n");
+    return open_text(k.liar == nullptr ? text : k.liar->change_fdinfo(std::move(text)));
 }
 
 timespec to_timespec(int milliseconds) { return {milliseconds / 1000, milliseconds % 1000 * 1'000'000L}; }
@@ -410,9 +429,43 @@ int poll_mixed(pollfd* entries, nfds_t count, int timeout) {
     }
 }
 
+/// Whether a poll with a fake in it is to fail, and with which errno.
+int refusal_of_poll(pollfd* entries, nfds_t count) {
+    const kernel& k = the_kernel();
+    const std::lock_guard guard{the_kernel().lock};
+    if (k.liar == nullptr) { return 0; }
+    const bool any =
+        std::any_of(entries, entries + count, [&](const pollfd& e) { return k.find_any(e.fd) != nullptr; });
+    return any ? k.liar->refuse_poll() : 0;
+}
+
+/// What a poll has found, as the meddler has it. Returns: as poll.
+int change_readiness(pollfd* entries, nfds_t count, int result) {
+    const kernel& k = the_kernel();
+    const std::lock_guard guard{the_kernel().lock};
+    if (k.liar == nullptr || result < 0) { return result; }
+    for (nfds_t i = 0; i < count; ++i) {
+        pollfd& e = entries[i];
+        if (k.find_any(e.fd) != nullptr) { e.revents = k.liar->change_readiness(e.events, e.revents); }
+    }
+    return static_cast<int>(std::count_if(entries, entries + count, [](const pollfd& e) { return e.revents != 0; }));
+}
+
 } // namespace fake
 
 using fake::the_kernel;
+
+void meddle_with(meddler* m) {
+    const std::lock_guard guard{the_kernel().lock};
+    the_kernel().liar = m;
+}
+
+void forget_fakes() {
+    const std::lock_guard guard{the_kernel().lock};
+    the_kernel().files.clear();
+    the_kernel().buffers.clear();
+    the_kernel().opened.clear();
+}
 
 void inject(int fd, unsigned long request, int error, int times, int skipped) {
     const std::lock_guard guard{the_kernel().lock};
@@ -545,8 +598,7 @@ int ioctl(int fd, unsigned long request, ...) noexcept {
         using namespace support::fake;
         const std::lock_guard guard{the_kernel().lock};
         if (const auto target = the_kernel().find_any(fd)) {
-            if (const int error = target->injected_error(request); error != 0) { return failed(error); }
-            const int result = target->request(request, argument);
+            const int result = answer(*target, request, argument);
             if (result != object::not_mine) { return result; }
         }
     }
@@ -555,18 +607,34 @@ int ioctl(int fd, unsigned long request, ...) noexcept {
 
 int poll(pollfd* entries, nfds_t count, int timeout) {
     using namespace support::fake;
+    if (const int error = refusal_of_poll(entries, count); error != 0) { return failed(error); }
     std::vector<pollfd> real;
-    if (poll_fakes(entries, count, real) >= 0) { return poll_mixed(entries, count, timeout); }
+    if (poll_fakes(entries, count, real) >= 0) {
+        return change_readiness(entries, count, poll_mixed(entries, count, timeout));
+    }
     const timespec limit = to_timespec(timeout);
-    return ::ppoll(entries, count, timeout < 0 ? nullptr : &limit, nullptr);
+    return change_readiness(entries, count, ::ppoll(entries, count, timeout < 0 ? nullptr : &limit, nullptr));
 }
 
 int fstatfs(int fd, struct statfs* info) noexcept {
     const long result = ::syscall(SYS_fstatfs, fd, info);
     using namespace support::fake;
     const std::lock_guard guard{the_kernel().lock};
-    if (result == 0 && kernel::find(the_kernel().buffers, fd) != nullptr) { info->f_type = 0x444d4142; }
+    if (result == 0 && kernel::find(the_kernel().buffers, fd) != nullptr) {
+        support::meddler* const liar = the_kernel().liar;
+        if (liar == nullptr || liar->looks_like_dma_buf()) { info->f_type = 0x444d4142; }
+    }
     return static_cast<int>(result);
+}
+
+off_t lseek(int fd, off_t offset, int whence) noexcept {
+    const off_t result = ::syscall(SYS_lseek, fd, offset, whence);
+    using namespace support::fake;
+    const std::lock_guard guard{the_kernel().lock};
+    support::meddler* const liar = the_kernel().liar;
+    if (liar == nullptr || result < 0 || kernel::find(the_kernel().buffers, fd) == nullptr) { return result; }
+    const long long changed = liar->change_size(result);
+    return changed < 0 ? failed(static_cast<int>(-changed)) : changed;
 }
 
 int open(const char* path, int flags, ...) {

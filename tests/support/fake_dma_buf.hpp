@@ -2,7 +2,7 @@
 #pragma once
 /// \file fake_dma_buf.hpp  Dma-bufs, fences and the devices that make them, without a kernel that has any.
 ///
-/// fake_dma_buf.cpp replaces ioctl, poll, fstatfs and open in the program it is linked into. Calls that concern a fake are
+/// fake_dma_buf.cpp replaces ioctl, poll, fstatfs, lseek and open in the program it is linked into. Calls that concern a fake are
 /// answered as the kernel would; all others are made. A fake dma-buf is a memfd, so it can be mapped, duplicated and
 /// sent; a fake fence is a socket, so epoll, io_uring and poll see it become readable. All of it is thread-safe.
 ///
@@ -27,6 +27,9 @@
 ///     auto made = support::fake_dma_buf::of(b.fd());                    // the fake that a device has made
 ///
 ///     const std::size_t before = support::open_descriptors();           // without those that the fakes need themselves
+///
+///     struct : support::meddler { ... } liar;
+///     const support::meddling scope{liar};                              // makes other answers of those of the fakes
 ///
 /// Not like the kernel: a fake cannot be watched by epoll (watch its exported fence, as the library does); START does not
 /// block; a udmabuf does not share memory with its memfd; a mapping does not fail unless asked to (`unmappable`).
@@ -63,6 +66,52 @@ void inject(int fd, unsigned long request, int error, int times = 1, int skipped
 
 /// The open descriptors of this process, without those that keep the fakes going.
 [[nodiscard]] std::size_t open_descriptors();
+
+/// Somebody between the fakes and those who ask them, who may have them say anything at all. Called while nobody else asks
+/// a fake, so it must not ask one itself; it may make, duplicate and close descriptors.
+class meddler {
+public:
+    meddler() = default;
+    meddler(const meddler&) = delete;
+    meddler& operator=(const meddler&) = delete;
+    virtual ~meddler() = default;
+
+    /// A request is about to be made. Returns: the errno that it fails with; 0 to have the fake answer it.
+    virtual int refuse_request(unsigned long /*request*/, const void* /*argument*/) { return 0; }
+
+    /// A fake has answered. Returns: what ioctl(2) does. A descriptor that was made belongs to whoever gets the answer.
+    virtual int change_answer(unsigned long /*request*/, void* /*argument*/, int result) { return result; }
+
+    /// A request to a device node that no fake knows. Returns: as ioctl(2), with errno; `ioctl_is_real` to have it made.
+    virtual int answer_unknown(unsigned long /*request*/, void* /*argument*/) { return ioctl_is_real; }
+    static constexpr int ioctl_is_real = -2;
+
+    /// Returns: the errno that a poll(2) with fakes in it fails with; 0 to have it done.
+    virtual int refuse_poll() { return 0; }
+
+    /// One fake has been polled. Returns: what poll(2) tells of it.
+    virtual short change_readiness(short /*events*/, short revents) { return revents; }
+
+    /// fstatfs(2), lseek(2) and /proc/self/fdinfo of a fake dma-buf.
+    virtual bool looks_like_dma_buf() { return true; }
+    virtual long long change_size(long long size) { return size; } ///< below zero: fails with this errno, negated
+    virtual std::string change_fdinfo(std::string text) { return text; }
+};
+
+/// Has `m` meddle with all the fakes; nobody, when null.
+void meddle_with(meddler* m);
+
+/// The same while it is in scope.
+class meddling {
+public:
+    explicit meddling(meddler& m) { meddle_with(&m); }
+    meddling(const meddling&) = delete;
+    meddling& operator=(const meddling&) = delete;
+    ~meddling() { meddle_with(nullptr); }
+};
+
+/// Lets go of the fakes whose descriptors are closed, all of them now. For programs that make millions.
+void forget_fakes();
 
 /// A piece of a device's work. Pending until the test ends it; copies are the same piece.
 class fake_fence {
