@@ -522,6 +522,73 @@ TEST_CASE("a fence that the loop cannot watch ends the wait at once, with the ke
     static_cast<void>(f.release().release());
 }
 
+// ---- what the kernel should not say ------------------------------------------------------------------------------------
+
+namespace {
+
+/// Makes of the answers to SYNC_IOC_FILE_INFO whatever `change` does; without it, merges without a descriptor.
+struct odd_kernel : support::meddler {
+    void (*change)(sync_file_info& i) = nullptr;
+
+    int change_answer(unsigned long request, void* argument, int result) override {
+        if (request == SYNC_IOC_FILE_INFO && change != nullptr) { change(*static_cast<sync_file_info*>(argument)); }
+        if (request == SYNC_IOC_MERGE) {
+            auto& merged = *static_cast<sync_merge_data*>(argument);
+            const unique_fd unwanted{merged.fence};
+            merged.fence = -1;
+        }
+        return result;
+    }
+};
+
+} // namespace
+
+TEST_CASE("a merge that gives no descriptor fails: an empty fence would be one that has ended") {
+    const fake_fence work;
+    const fence f = work.file();
+    odd_kernel kernel;
+    const support::meddling scope{kernel};
+    std::error_code ec;
+    CHECK_FALSE(fence::merge(f, f, "merged", ec));
+    CHECK(ec == system_error(EBADF));
+}
+
+TEST_CASE("of a fence no more points are believed than there was room for") {
+    const fake_fence work;
+    const fence f = work.file();
+    odd_kernel kernel;
+    kernel.change = [](sync_file_info& i) { i.num_fences += i.sync_fence_info == 0 ? 0 : 1000; };
+    const support::meddling scope{kernel};
+    std::error_code ec;
+    CHECK(f.info(ec).points.size() == 1);
+    CHECK_FALSE(ec);
+}
+
+TEST_CASE("a fence of more points than memory could hold is refused") {
+    const fake_fence work;
+    const fence f = work.file();
+    odd_kernel kernel;
+    kernel.change = [](sync_file_info& i) { i.num_fences = 0xffff'ffff; };
+    const support::meddling scope{kernel};
+    std::error_code ec;
+    CHECK(f.info(ec).points.empty());
+    CHECK(ec == errc::out_of_memory);
+}
+
+TEST_CASE("a status that is no error number has failed all the same") {
+    const fake_fence work;
+    const fence f = work.file();
+    work.fail(EPIPE);
+    odd_kernel kernel;
+    const support::meddling scope{kernel};
+    kernel.change = [](sync_file_info& i) { i.status = -0x7fff'ffff - 1; };
+    CHECK(f.error() == system_error(EIO));
+    kernel.change = [](sync_file_info& i) { i.status = -4096; };
+    CHECK(f.error() == system_error(EIO));
+    kernel.change = [](sync_file_info& i) { i.status = -4095; };
+    CHECK(f.error() == system_error(4095));
+}
+
 TEST_CASE("waiting leaves no descriptor behind") {
     epoll_loop loop;
     const std::size_t before = support::open_descriptors();

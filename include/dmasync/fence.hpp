@@ -120,12 +120,11 @@ public:
         sync_merge_data data{};
         std::copy_n(name.data(), std::min(name.size(), sizeof data.name - 1), data.name);
         data.fd2 = b.fd();
-        if (detail::retrying_ioctl(a.fd(), SYNC_IOC_MERGE, &data) < 0) {
-            ec = detail::last_system_error();
-            return {};
-        }
-        ec.clear();
-        return fence{unique_fd{data.fence}};
+        data.fence = -1;
+        const bool merged = detail::retrying_ioctl(a.fd(), SYNC_IOC_MERGE, &data) >= 0;
+        ec = merged ? std::error_code{} : detail::last_system_error();
+        if (merged && data.fence < 0) { ec = {EBADF, std::system_category()}; } // an empty fence would have ended
+        return ec ? fence{} : fence{unique_fd{data.fence}};
     }
     [[nodiscard]] static fence merge(const fence& a, const fence& b, std::string_view name) {
         std::error_code failure;

@@ -5,6 +5,7 @@
 #include <dmasync/detail/retrying_ioctl.hpp>
 #include <dmasync/error.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -38,8 +39,11 @@ namespace dmasync::detail {
 }
 
 /// The kernel's status of a fence (1 signalled, 0 active, below that an error) as an error: none unless it has failed.
+/// What is no errno is EIO: drivers give the status, and it has failed in any case.
 [[nodiscard]] inline std::error_code error_of_status(std::int32_t status) noexcept {
-    return status < 0 ? std::error_code{-status, std::system_category()} : std::error_code{};
+    constexpr std::int32_t largest_errno = 4095; // MAX_ERRNO of linux/err.h
+    if (status >= 0) { return {}; }
+    return {status >= -largest_errno ? -status : EIO, std::system_category()};
 }
 
 /// How a fence that has ended did so: no error, or the errno that its driver gave it, in `std::system_category`; also
@@ -53,7 +57,7 @@ namespace dmasync::detail {
 /// What a fence is made of, at one moment: several after a merge.
 class fence_points {
 public:
-    /// Errors: what SYNC_IOC_FILE_INFO says; `errc::out_of_memory`.
+    /// Errors: what SYNC_IOC_FILE_INFO says; `errc::out_of_memory`, also for more points than there ever are.
     [[nodiscard]] std::error_code read(int fd) noexcept {
         static_cast<void>(fence_ended(fd)); // has the kernel look
         constexpr int attempts = 8;
@@ -70,8 +74,11 @@ public:
 
 private:
     [[nodiscard]] std::error_code read_once(int fd) noexcept {
+        constexpr std::uint32_t most =
+            65536; // a number that the kernel says costs memory before it is known to be true
         sync_file_info size{};
         if (const std::error_code failure = read_sync_file_info(fd, size)) { return failure; }
+        if (size.num_fences > most) { return errc::out_of_memory; }
         points_.reset(new (std::nothrow) sync_fence_info[std::size_t{size.num_fences}]{});
         if (points_ == nullptr) { return errc::out_of_memory; }
         sync_file_info full{};
@@ -79,11 +86,12 @@ private:
         full.sync_fence_info = reinterpret_cast<std::uintptr_t>(points_.get());
         const std::error_code failure = read_sync_file_info(fd, full);
         file_ = failure ? sync_file_info{} : full;
+        file_.num_fences = std::min(file_.num_fences, size.num_fences);
         return failure;
     }
 
     sync_file_info file_{};
-    std::unique_ptr<sync_fence_info[]> points_; // invariant: file_.num_fences of them
+    std::unique_ptr<sync_fence_info[]> points_; // invariant: file_.num_fences of them, at least
 };
 
 } // namespace dmasync::detail
