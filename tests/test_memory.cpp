@@ -58,6 +58,7 @@ TEST_CASE("what a descriptor is can be said in words") {
     CHECK(describe_descriptor(unique_fd{::eventfd(0, EFD_CLOEXEC)}.get()) == "a kernel object (anon_inode:[eventfd])");
     CHECK(describe_descriptor(memory_file(4096).get()) == "a memory file");
     CHECK(describe_descriptor(memory_file(0).get()) == "a memory file without bytes");
+    CHECK(describe_descriptor(fake_dma_buf{0}.fd()) == "a dma-buf without bytes");
     CHECK(describe_descriptor(fake_dma_buf{}.fd()) == "a dma-buf");
     CHECK(describe_descriptor(support::fake_fence{}.file().fd()) == "a sync_file: a fence, not a buffer");
 }
@@ -133,3 +134,10 @@ TEST_CASE("an import that is refused says what it was given") {
     CHECK(text(unique_fd{}).starts_with("dmasync: import: ")); // and what the kernel says
 }
 #endif
+
+TEST_CASE("a dma-buf without bytes is no buffer") {
+    fixture f;
+    const fake_dma_buf nothing{0};
+    CHECK_FALSE(f.media.import(nothing.duplicate(), "nothing", f.ec));
+    CHECK(f.ec == errc::not_a_buffer);
+}

@@ -99,7 +99,10 @@ struct memory_object {
     struct stat info {};
     if (::fstat(fd, &info) != 0) { return "not open"; }
     sync_file_info fence{};
-    if (dma_buf::is_dma_buf(fd)) { return "a dma-buf"; }
+    if (dma_buf::is_dma_buf(fd)) {
+        std::error_code unsized;
+        return dma_buf::size(fd, unsized) == 0 && !unsized ? "a dma-buf without bytes" : "a dma-buf";
+    }
     if (!detail::read_sync_file_info(fd, fence)) { return "a sync_file: a fence, not a buffer"; }
     switch (info.st_mode & S_IFMT) {
     case S_IFSOCK: return "a socket";
@@ -129,6 +132,7 @@ namespace detail {
     } else if (dma_buf::is_dma_buf(fd.get())) {
         m.kind = kind_of_dma_buf(fd.get());
         m.size = dma_buf::size(fd.get(), ec);
+        if (!ec && m.size == 0) { ec = errc::not_a_buffer; }
         if (!ec) { m.cpu = dma_buf::map(fd.get(), m.size, ec); }
         if (ec == errc::no_cpu_access) { ec.clear(); }
     } else if (is_memory_file(fd.get(), info) && info.st_size > 0) {
@@ -137,8 +141,8 @@ namespace detail {
         m.cpu = mapping::map(fd.get(), m.size, ec);
     } else {
         ec = errc::not_a_buffer;
-        if (refused != nullptr) { *refused = describe_descriptor(fd.get()); }
     }
+    if (ec == errc::not_a_buffer && refused != nullptr) { *refused = describe_descriptor(fd.get()); }
     if (ec) { return {}; }
     m.identity = {info.st_dev, info.st_ino};
     m.fd = std::move(fd);
