@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <fstream>
 #include <limits>
 #include <optional>
 #include <string>
@@ -18,6 +20,7 @@
 #include <system_error>
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -242,4 +245,80 @@ TEST_CASE("every usual failure of a device has its remedy, in one line") {
         CHECK(remedy_for(kind, errc{ENOMEM}).empty());
     }
     CHECK(remedy_for(memory_kind::memfd, {ENOMEM, std::system_category()}).empty());
+}
+
+// ---- what a device should not give -----------------------------------------------------------------------------------
+
+namespace {
+
+/// Says another size of the dma-bufs than they have.
+struct odd_size : support::meddler {
+    long long size;
+    explicit odd_size(long long bytes) : size{bytes} {}
+    long long change_size(long long) override { return size; }
+};
+
+/// A heap that gives memory, but no dma-buf.
+struct odd_heap : support::meddler {
+    int change_answer(unsigned long request, void* argument, int result) override {
+        if (request != DMA_HEAP_IOCTL_ALLOC) { return result; }
+        auto& made = *static_cast<dma_heap_allocation_data*>(argument);
+        const unique_fd unwanted{static_cast<int>(made.fd)};
+        unique_fd memory{::memfd_create("no dma-buf", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+        REQUIRE(::ftruncate(memory.get(), static_cast<off_t>(made.len)) == 0);
+        made.fd = static_cast<std::uint32_t>(memory.release());
+        return result;
+    }
+};
+
+/// How many pages of dma-bufs this process has mapped.
+std::size_t mapped_pages_of_fakes() {
+    std::ifstream maps{"/proc/self/maps"};
+    std::size_t bytes = 0;
+    for (std::string line; std::getline(maps, line);) {
+        if (line.find("fake dma-buf") == line.npos) { continue; }
+        std::size_t end_of_first = 0;
+        const std::size_t first = std::stoull(line, &end_of_first, 16);
+        bytes += std::stoull(line.substr(end_of_first + 1), nullptr, 16) - first;
+    }
+    return bytes / page_size();
+}
+
+} // namespace
+
+TEST_CASE("a heap that gives less than it was asked for has failed, and the next source serves") {
+    fixture f;
+    const fake_device heap{system_heap};
+    odd_size meddler{static_cast<long long>(page_size())};
+    const support::meddling scope{meddler};
+    const std::size_t before = support::open_descriptors();
+    const buffer b = f.allocate(page_size() + 1);
+    CHECK(b.memory() == memory_kind::memfd);
+    REQUIRE(f.report.failed.size() == 2);
+    CHECK(f.report.failed[0].error == errc::not_a_buffer);
+    CHECK(is_zeroed(b));
+    CHECK(support::open_descriptors() == before + 1);
+}
+
+TEST_CASE("a heap that gives something else than a dma-buf has failed") {
+    fixture f;
+    const fake_device heap{system_heap};
+    odd_heap meddler;
+    const support::meddling scope{meddler};
+    CHECK_FALSE(f.allocate(100, memory_kind::dma_heap));
+    CHECK(f.ec == errc::not_a_buffer);
+}
+
+TEST_CASE("what a heap gives beyond what it was asked for is not kept mapped") {
+    fixture f;
+    const fake_device heap{system_heap};
+    odd_size meddler{static_cast<long long>(64 * page_size())};
+    const support::meddling scope{meddler};
+    const std::size_t before = mapped_pages_of_fakes();
+    {
+        const buffer b = f.allocate(page_size() + 1);
+        CHECK(b.memory() == memory_kind::dma_heap);
+        CHECK(mapped_pages_of_fakes() == before + 2);
+    }
+    CHECK(mapped_pages_of_fakes() == before);
 }

@@ -123,6 +123,7 @@ namespace detail {
     return unique_fd{static_cast<int>(request.fd)};
 }
 
+/// Errors: what the source says; `not_a_buffer` when it gave less than it was asked for, or something else.
 [[nodiscard]] inline memory_object allocate_from(memory_kind kind, std::size_t bytes, dmasync::name label,
                                                  std::string_view heap, std::error_code& ec) {
     unique_fd fd = kind == memory_kind::dma_heap  ? allocate_from_heap(bytes, heap, ec)
@@ -133,6 +134,8 @@ namespace detail {
         static_cast<void>(dma_buf::set_name(fd.get(), label.view())); // for debugging only: no reason to fail
     }
     memory_object m = open_memory(std::move(fd), ec);
+    if (!ec && (m.size < bytes || m.is_dma_buf() != (kind != memory_kind::memfd))) { ec = errc::not_a_buffer; }
+    if (ec) { return {}; }
     m.kind = kind;
     return m;
 }
@@ -140,7 +143,8 @@ namespace detail {
 /// Allocates zeroed memory that can be shared by its descriptor and cannot be resized by anybody: from a dma-heap, else
 /// by udmabuf, else a memfd.
 /// Units:  bytes. The object is as large as asked for, its memory has whole pages.
-/// Errors: `not_a_buffer` for no bytes; ENOMEM for more than there can be; else what the last source said.
+/// Errors: `not_a_buffer` for no bytes; ENOMEM for more than there can be; else what the last source said, or
+/// `not_a_buffer` for what it gave.
 [[nodiscard]] inline memory_object allocate_memory(std::size_t size, dmasync::name label,
                                                    const allocate_options& options, std::error_code& ec) {
     if (options.report != nullptr) { *options.report = {}; }

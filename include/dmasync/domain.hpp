@@ -36,8 +36,8 @@ public:
     /// Zeroed memory that is shareable by its descriptor: a dma-buf where the machine offers one, from a dma-heap or by
     /// udmabuf, else a memfd. `buffer::memory()` says which; `options` choose, and say why it was not a better one.
     /// Units:  bytes, more than none. The memory has whole pages; `bytes()` has as many as asked for.
-    /// Errors: `errc::not_a_buffer` for no bytes; what the last source said: open(2), ioctl(2), memfd_create(2),
-    /// ftruncate(2) or mmap(2); `errc::out_of_memory`. The buffer is empty then.
+    /// Errors: `errc::not_a_buffer` for no bytes, and when the last source gave less or something else; what that source
+    /// said: open(2), ioctl(2), memfd_create(2), ftruncate(2) or mmap(2); `errc::out_of_memory`. The buffer is empty then.
     [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name = {}) {
         return allocate(size, name, allocate_options{}, nullptr);
     }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 namespace dmasync {
 
@@ -55,8 +56,13 @@ public:
     [[nodiscard]] std::span<std::byte> bytes() const noexcept { return bytes_; }
     [[nodiscard]] bool writable() const noexcept { return writable_; }
 
-    /// Hides what the last page has beyond `size` bytes; `size` reaches into that page.
-    void trim(std::size_t size) noexcept { bytes_ = bytes_.first(size); }
+    /// Gives up what lies behind the first `size` bytes. What shares a page with them stays mapped, and is hidden.
+    void trim(std::size_t size) noexcept {
+        const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+        const std::size_t kept = (size + page - 1) / page * page;
+        if (owned_ && kept < bytes_.size()) { ::munmap(bytes_.data() + kept, bytes_.size() - kept); }
+        bytes_ = bytes_.first(size);
+    }
 
 private:
     mapping(std::span<std::byte> bytes, bool writable, bool owned) noexcept
