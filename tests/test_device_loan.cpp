@@ -228,6 +228,32 @@ TEST_CASE("a device that is at work keeps its buffers whatever brackets the hold
     CHECK(f.is_free(f.a));
 }
 
+TEST_CASE("brackets of a hold's own end when a device gets it, and once") {
+    for (const bool by_fence : {true, false}) {
+        fixture f;
+        guard held = try_lock(write(f.a), lock_options{.cpu_access = cpu_access::always});
+        by_fence ? held.release_on(f.done()) : held.hand_to_device();
+        CHECK(f.memory.log() == "START(RW) END(RW)");
+        f.device.signal();
+        f.loop.run_ready();
+        held.unlock();
+        CHECK(f.is_free(f.a));
+        CHECK(f.memory.log() == "START(RW) END(RW)");
+    }
+}
+
+TEST_CASE("a bracket that does not end when a device gets the buffer is ended by the next one") {
+    fixture f;
+    guard held = try_lock(write(f.a), lock_options{.cpu_access = cpu_access::always});
+    f.memory.inject(DMA_BUF_IOCTL_SYNC, EIO);
+    held.release_on(f.done());
+    f.device.signal();
+    f.loop.run_ready();
+    CHECK(f.memory.log() == "START(RW)");
+    CHECK(f.is_free(f.a));
+    CHECK(f.memory.log() == "START(RW) END(RW)");
+}
+
 TEST_CASE("a hold is released on a descriptor that becomes readable") {
     fixture f;
     support::pipe done;

@@ -9,6 +9,7 @@
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/fence.hpp>
+#include <dmasync/unique_fd.hpp>
 
 #include <cstdint>
 #include <mutex>
@@ -48,6 +49,17 @@ public:
         if (was_lent) { end_hold(c, s); }
         let_go(c, s);
         return was_lent ? failure{} : errc::lease_expired;
+    }
+
+    /// As `device_loan`'s. The CPU has no bytes from here on: brackets of the hold's own end before the device has it, not
+    /// after, for what the CPU has written has to be in memory by then.
+    errc lend(claim& c) noexcept {
+        const errc e = end_cpu_use(c);
+        return e == errc{} ? device_gate::lend(c) : e;
+    }
+    errc lend_until(claim& c, unique_fd until) noexcept {
+        const errc e = end_cpu_use(c);
+        return e == errc{} ? device_gate::lend_until(c, std::move(until)) : e;
     }
 
     /// Ends the hold of one buffer.
@@ -174,6 +186,19 @@ private:
         c.state.store(phase::held, std::memory_order_relaxed);
         reenter_book(c, coarse_now(), c.until);
         return failure::from(ec);
+    }
+
+    /// The hold has no brackets of its own any more. What the kernel refuses to end is left to the next device.
+    errc end_cpu_use(claim& c) noexcept {
+        if (!c.has_dma_buf || c.brackets != cpu_access::always) { return errc{}; }
+        const failure f = close_own_brackets(c);
+        if (f == errc::lease_expired) { return errc::lease_expired; }
+        const step s{*this};
+        if (f) { inherit_brackets(c); }
+        c.brackets = cpu_access::tracked;
+        c.state.store(phase::held, std::memory_order_relaxed);
+        reenter_book(c, coarse_now(), c.until);
+        return errc{};
     }
 
     /// Changes one entry of a hold. A bracket that the hold has for itself is closed before and, if the entry is still
