@@ -40,8 +40,10 @@ void v4l2_queue::request_places(unsigned count) {
     request.count = count;
     request.type = type_;
     request.memory = V4L2_MEMORY_DMABUF;
+    places_ = 0;
     device_.call(VIDIOC_REQBUFS, &request, "VIDIOC_REQBUFS");
     if (request.count < count) { fail(device_.path(), "VIDIOC_REQBUFS gave too few places for buffers", ENOBUFS); }
+    places_ = count;
 }
 
 void v4l2_queue::queue(unsigned index, int dma_buf) {
@@ -61,6 +63,7 @@ std::optional<finished_buffer> v4l2_queue::dequeue() {
     const int error = device_.try_call(VIDIOC_DQBUF, &buffer);
     if (error == EAGAIN) { return std::nullopt; }
     if (error != 0) { fail(device_.path(), "VIDIOC_DQBUF", error); }
+    if (buffer.index >= places_) { fail(device_.path(), "VIDIOC_DQBUF gave a buffer that was not queued", EPROTO); }
     return finished_buffer{
         .index = buffer.index, .sequence = buffer.sequence, .damaged = (buffer.flags & V4L2_BUF_FLAG_ERROR) != 0};
 }

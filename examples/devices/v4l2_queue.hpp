@@ -51,7 +51,8 @@ public:
     /// or the queue is stopped.
     void queue(unsigned index, int dma_buf);
 
-    /// Takes back a buffer that the device has finished with; none when there is none yet.
+    /// Takes back a buffer that the device has finished with; none when there is none yet. Its place is one of those that
+    /// were asked for, whatever the device says.
     [[nodiscard]] std::optional<finished_buffer> dequeue();
 
     void start();
@@ -66,6 +67,7 @@ private:
     const device_node& device_;
     std::uint32_t type_;
     std::size_t bytes_ = 0; // of a picture; 0 before set_format
+    unsigned places_ = 0;   // that there are, as far as this program knows
     bool running_ = false;
 };
 
