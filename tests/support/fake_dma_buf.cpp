@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <initializer_list>
 #include <iterator>
 #include <map>
 #include <mutex>
@@ -276,13 +277,15 @@ int sync_file::info(sync_file_info& i) const {
     return 0;
 }
 
-/// Parts that have ended are left out, as by the kernel.
+/// Parts that have ended are left out, and none is there twice, as by the kernel.
 int sync_file::merge(sync_merge_data& d) const {
     const auto other = kernel::find(the_kernel().files, d.fd2);
     if (other == nullptr) { return failed(ENOENT); }
     points all;
-    std::copy_if(parts.begin(), parts.end(), std::back_inserter(all), is_pending);
-    std::copy_if(other->parts.begin(), other->parts.end(), std::back_inserter(all), is_pending);
+    for (const points* some : std::initializer_list<const points*>{&parts, &other->parts}) {
+        std::copy_if(some->begin(), some->end(), std::back_inserter(all),
+                     [&](const auto& p) { return is_pending(p) && std::find(all.begin(), all.end(), p) == all.end(); });
+    }
     d.fence = make_sync_file(std::move(all), d.name);
     return d.fence < 0 ? -1 : 0;
 }
