@@ -398,9 +398,9 @@ private:
         FUZZ_REQUIRE(!s.held && (held || ec == errc::not_locked));
     }
 
-    void change(slot& s, void (guard::*step)(const buffer&, std::error_code&) noexcept) {
+    void change(slot& s, void (guard::*how)(const buffer&, std::error_code&) noexcept) {
         std::error_code ec = errc::closed;
-        (s.held.*step)(any_buffer(), ec);
+        (s.held.*how)(any_buffer(), ec);
         FUZZ_REQUIRE(is_expected(ec, guard_errors));
     }
 
