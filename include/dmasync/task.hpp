@@ -62,7 +62,7 @@ private:
             ended_in_start_ = true;
             return std::noop_coroutine();
         }
-        for (back_off wait; next == nullptr; wait.pause()) { next = continuation_.load(std::memory_order_acquire); }
+        for (back_off wait; next == nullptr; next = continuation_.load(std::memory_order_acquire)) { wait.pause(); }
         return std::coroutine_handle<>::from_address(next);
     }
 
