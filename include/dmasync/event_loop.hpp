@@ -35,7 +35,7 @@ public:
 
     /// Discards what was posted or armed and never ran. Aborts when a domain still uses the loop.
     virtual ~event_loop() {
-        if (users_.load(std::memory_order_acquire) != 0) { detail::misuse("event_loop destroyed before its domains"); }
+        if (users_.load(std::memory_order_relaxed) != 0) { detail::misuse("event_loop destroyed before its domains"); }
         discard_all();
     }
 
@@ -116,7 +116,7 @@ public:
     /// on `fd()`.
     void run() noexcept {
         const turn_scope scope{*this};
-        while (!stopped_.exchange(false, std::memory_order_acq_rel)) { turn(true); }
+        while (!stopped_.exchange(false, std::memory_order_acquire)) { turn(true); } // with stop
         leave_to_host();
     }
 
@@ -128,7 +128,7 @@ public:
 
     /// Makes `run` return after the work it is at; the next `run`, when none is running.
     void stop() noexcept {
-        stopped_.store(true, std::memory_order_release);
+        stopped_.store(true, std::memory_order_release); // with run
         if (!in_this_thread()) { wake(); }
     }
 
@@ -151,9 +151,10 @@ public:
         return runner_.load(std::memory_order_relaxed) == detail::this_thread_id();
     }
 
-    /// Counts the objects that need the loop to outlive them.
+    /// Counts the objects that need the loop to outlive them. Orders nothing: whoever destroys the loop knows in some other
+    /// way that they are gone.
     void add_user() noexcept { users_.fetch_add(1, std::memory_order_relaxed); }
-    void remove_user() noexcept { users_.fetch_sub(1, std::memory_order_release); } // pairs with the destructor
+    void remove_user() noexcept { users_.fetch_sub(1, std::memory_order_relaxed); }
 
 protected:
     event_loop() noexcept {

@@ -195,7 +195,8 @@ public:
             }
         }
         step s{*this};
-        if (b.handles.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        // acquire, with the release above; whoever comes here after this one has the lock after it
+        if (b.handles.fetch_sub(1, std::memory_order_acquire) == 1) {
             b.state |= buffer_node::orphan;
             bury_if_dead(b, s);
         }
