@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// Every order in the library that is not relaxed, and every wake-up: weakened or left out, it has to be missed.
+//
+// An update that acquires and releases is here twice, without the one and without the other.
+
+#include "programs.hpp"
+
+namespace interleave {
+
+namespace {
+constexpr auto acquire = std::memory_order_acquire;
+constexpr auto release = std::memory_order_release;
+constexpr auto relaxed = std::memory_order_relaxed;
+} // namespace
+
+const std::vector<mutant> all_mutants{
+    {"spin_lock.two_threads", {"spin_lock::try_lock", "cas"}},
+    {"spin_lock.two_threads", {"spin_lock::unlock", "store"}},
+    {"event_loop.one_poster", {"event_loop::post", "cas"}},
+    {"event_loop.one_poster", {"event_loop::take_remote", "exchange"}},
+    {"event_loop.one_poster", {"model_loop::wake", "ring", relaxed, 2}},
+    {"event_loop.left_to_host", {"model_loop::wake", "ring", relaxed, 1}},
+    {"event_loop.stopped", {"model_loop::wake", "ring", relaxed, 2}},
+    {"event_loop.stopped", {"event_loop::stop", "store"}},
+    {"event_loop.stopped", {"event_loop::run", "exchange"}},
+    {"event_loop.time_moved", {"event_loop::now", "load"}},
+    {"event_loop.time_moved", {"event_loop::coarse_now", "load"}},
+    {"task.ends_elsewhere", {"task_promise_base::continue_with", "store"}},
+    {"task.continued_elsewhere", {"task_promise_base::successor", "load"}},
+    {"task.ends_elsewhere", {"run_state::drive", "store"}},
+    {"task.ends_elsewhere", {"run_state::wait_until_left", "load"}},
+    {"task.joined", {"join_counter::arrive", "subtract", acquire}},
+    {"task.joined", {"join_counter::arrive", "subtract", release}},
+    {"hand_over.to_blocked_thread", {"domain_core::tell", "store"}},
+    {"hand_over.to_blocked_thread", {"domain_state::block", "load"}},
+    {"hand_over.to_blocked_thread", {"domain_core::tell", "wake"}},
+    {"hand_over.to_coroutine", {"model_loop::wake", "ring", relaxed, 1}},
+    {"lease.expiry_seen", {"lease_keeper::expire", "store"}},
+    {"lease.expiry_seen", {"guard::expired", "load"}},
+    {"lease.expiry_seen", {"guard::refuse_bytes", "load"}},
+    {"lease.resumed_late", {"lock_operation::outcome", "load"}},
+    {"lifetime.last_handles", {"domain_state::drop_handle", "cas"}},
+    {"lifetime.last_handles", {"domain_state::drop_handle", "subtract"}},
+};
+
+} // namespace interleave

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file place.hpp  What the programs about a domain begin with.
+
+#include "model_loop.hpp"
+#include "programs.hpp"
+
+#include <dmasync/domain.hpp>
+#include <dmasync/lock.hpp>
+#include <dmasync/task.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+namespace interleave {
+
+using namespace std::chrono_literals;
+using dmasync::buffer;
+using dmasync::errc;
+using dmasync::guard;
+using dmasync::lock_options;
+using dmasync::task;
+
+/// A domain with one buffer.
+struct place {
+    std::array<std::byte, 8> memory{};
+    model_loop loop;
+    std::optional<dmasync::domain> media;
+    buffer screen;
+    canary shared; // touched by who holds the buffer
+
+    explicit place(std::chrono::nanoseconds lease = dmasync::no_lease, dmasync::lease_report_sink report = {}) {
+        media.emplace(loop, dmasync::domain_options{.lease = lease, .report = std::move(report), .reserve = 3});
+        screen = media->adopt(memory);
+    }
+
+    guard hold() {
+        std::error_code ec;
+        guard held = dmasync::try_lock(write(screen), ec);
+        check(!ec, "a free buffer can be had");
+        return held;
+    }
+};
+
+inline void use_and_unlock(place& p, guard held) {
+    p.shared.write();
+    check(!held.unlock(), "unlocking succeeds");
+}
+
+inline void block_and_use(place& p) {
+    std::error_code ec;
+    guard held = dmasync::blocking_lock(write(p.screen), ec);
+    check(!ec, "the lock is granted");
+    p.shared.write();
+}
+
+inline task<> lock_and_use(place& p, lock_options options) {
+    std::error_code ec;
+    auto held = co_await dmasync::lock(write(p.screen), options, ec);
+    check(!ec, "the lock is granted");
+    p.shared.write();
+}
+
+} // namespace interleave

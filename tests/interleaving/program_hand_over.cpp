@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// A buffer goes from one thread to the next.
+#include "place.hpp"
+
+namespace {
+
+using namespace interleave;
+
+/// A thread that waits in blocking_lock is woken by who unlocks, and sees what he did.
+void to_blocked_thread() {
+    place p;
+    guard held = p.hold();
+    run_threads({
+        [&] { use_and_unlock(p, std::move(held)); },
+        [&] { block_and_use(p); },
+    });
+    check(p.shared.read() == 2, "both have been alone");
+}
+
+/// Two threads that block get it one after the other.
+void to_two_blocked_threads() {
+    place p;
+    guard held = p.hold();
+    run_threads({
+        [&] { use_and_unlock(p, std::move(held)); },
+        [&] { block_and_use(p); },
+        [&] { block_and_use(p); },
+    });
+    check(p.shared.read() == 3, "all have been alone");
+}
+
+/// A coroutine on the domain's loop is resumed by who unlocks on another thread.
+void to_coroutine() {
+    place p;
+    guard held = p.hold();
+    run_threads({
+        [&] { use_and_unlock(p, std::move(held)); },
+        [&] { p.loop.run(lock_and_use(p, {})); },
+    });
+    check(p.shared.read() == 2, "both have been alone");
+}
+
+/// The same on a loop of its own, while nobody runs the domain's.
+void to_coroutine_elsewhere() {
+    place p;
+    model_loop other;
+    guard held = p.hold();
+    run_threads({
+        [&] { use_and_unlock(p, std::move(held)); },
+        [&] { other.run(lock_and_use(p, {.on = &other})); },
+    });
+    check(p.shared.read() == 2, "both have been alone");
+}
+
+/// Readers that hold together and a writer that comes after both.
+void after_readers() {
+    place p;
+    guard one = dmasync::try_lock(read(p.screen));
+    guard two = dmasync::try_lock(read(p.screen));
+    canary first;
+    canary second;
+    run_threads({
+        [&] {
+            first.write();
+            one.unlock();
+        },
+        [&] {
+            second.write();
+            two.unlock();
+        },
+        [&] {
+            std::error_code ec;
+            const guard held = dmasync::blocking_lock(write(p.screen), ec);
+            check(!ec && first.read() == 1 && second.read() == 1, "a writer comes after all readers");
+        },
+    });
+}
+
+const registration programs{
+    {"hand_over", "hand_over.to_blocked_thread", to_blocked_thread},
+    {"hand_over", "hand_over.to_two_blocked_threads", to_two_blocked_threads, few_preemptions},
+    {"hand_over", "hand_over.to_two_blocked_threads", to_two_blocked_threads, by_chance},
+    {"hand_over", "hand_over.to_coroutine", to_coroutine},
+    {"hand_over", "hand_over.to_coroutine_elsewhere", to_coroutine_elsewhere},
+    {"hand_over", "hand_over.after_readers", after_readers},
+};
+
+} // namespace
