@@ -494,11 +494,9 @@ private:
         me().next = next;
         if (is_alone() && next.kind != what::join) {
             if (!is_enabled(current_)) { stop("deadlock: a lone thread waits for others"); }
-            ++me().sees.known[current_];
             return;
         }
         threads_fiber_[current_].switch_to(scheduler_);
-        ++me().sees.known[current_];
     }
 
     /// One of `n` outcomes of the step that is being done.
@@ -525,6 +523,7 @@ private:
         if (writes) { join(t.before, l.before_read); }
         t.before[current_] = step_number;
         join(writes ? l.before_write : l.before_read, t.before);
+        ++t.sees.known[current_]; // what comes now is not known to who has learnt of the step
         if (is_alone()) { return; }
         (writes ? l.last_write : l.last_read)[current_] = step_number;
         if (locks) { l.last_lock[current_] = step_number; }

@@ -25,18 +25,28 @@ using dmasync::guard;
 using dmasync::lock_options;
 using dmasync::task;
 
-/// A domain with one buffer.
+/// A domain with one buffer, or two.
 struct place {
     std::array<std::byte, 8> memory{};
-    model_loop loop;
+    std::array<std::byte, 8> more{};
+    std::optional<model_loop> loop{std::in_place};
     std::optional<dmasync::domain> media;
     buffer screen;
+    buffer camera;
     canary shared; // touched by who holds the buffer
 
     explicit place(std::chrono::nanoseconds lease = dmasync::no_lease, dmasync::lease_report_sink report = {}) {
-        media.emplace(loop, dmasync::domain_options{.lease = lease, .report = std::move(report), .reserve = 3});
+        media.emplace(*loop, dmasync::domain_options{.lease = lease, .report = std::move(report), .reserve = 3});
         screen = media->adopt(memory);
     }
+
+    /// A hold of both buffers.
+    guard hold_both() {
+        camera = media->adopt(more);
+        return dmasync::try_lock(write(screen), write(camera));
+    }
+
+    guard hold_shared() { return dmasync::try_lock(read(screen)); }
 
     guard hold() {
         std::error_code ec;

@@ -34,6 +34,21 @@ void message() {
     });
 }
 
+/// What comes after a store is not released by it.
+void written_too_late() {
+    canary data;
+    atomic<int> ready{0};
+    run_threads({
+        [&] {
+            ready.store(1, release);
+            data.write();
+        },
+        [&] {
+            if (ready.load(acquire) == 1) { data.read(); }
+        },
+    });
+}
+
 /// Without data races the values alone tell.
 template <std::memory_order Store, std::memory_order Load>
 void message_of_atomics() {
@@ -317,6 +332,7 @@ const interleave::registration programs{
     {"checker", "checker.message", message<release, acquire>},
     {"checker", "checker.message_not_released", message<relaxed, acquire>, {}, "data race"},
     {"checker", "checker.message_not_acquired", message<release, relaxed>, {}, "data race"},
+    {"checker", "checker.written_too_late", written_too_late, {}, "data race"},
     {"checker", "checker.atomics", message_of_atomics<release, acquire>},
     {"checker", "checker.atomics_not_released", message_of_atomics<relaxed, acquire>, {}, "what was released is seen"},
     {"checker", "checker.atomics_not_acquired", message_of_atomics<release, relaxed>, {}, "what was released is seen"},

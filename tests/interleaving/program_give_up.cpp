@@ -23,7 +23,7 @@ void cancel_or_grant() {
     const std::stop_token token = source.get_token();
     std::error_code ec;
     run_threads({
-        [&] { p.loop.run(lock_or_not(p, {.stop = token}, ec, p.shared)); },
+        [&] { p.loop->run(lock_or_not(p, {.stop = token}, ec, p.shared)); },
         [&] { use_and_unlock(p, std::move(held)); },
         [&] { source.request_stop(); },
     });
@@ -57,7 +57,7 @@ void cancel_or_deadline() {
     const std::stop_token token = source.get_token();
     std::error_code ec;
     run_threads({
-        [&] { p.loop.run(lock_or_not(p, {.deadline = p.loop.now() + 1ms, .stop = token}, ec, p.shared)); },
+        [&] { p.loop->run(lock_or_not(p, {.deadline = p.loop->now() + 1ms, .stop = token}, ec, p.shared)); },
         [&] { source.request_stop(); },
     });
     check(ec == errc::cancelled || ec == errc::timed_out, "one of the two");
@@ -80,7 +80,7 @@ struct abandoned {
 
 abandoned wait_to_be_destroyed(place& p, lock_options options, std::error_code& ec) {
     auto held = co_await dmasync::lock(write(p.screen), options, ec);
-    p.shared.write();
+    if (!ec) { p.shared.write(); }
     held = {};
     co_await std::suspend_always{};
 }
@@ -94,7 +94,7 @@ void destroy_or_grant() {
             std::error_code ec;
             const abandoned a = wait_to_be_destroyed(p, {}, ec);
             a.coroutine.destroy();
-            p.loop.run_ready();
+            p.loop->run_ready();
         },
         [&] { use_and_unlock(p, std::move(held)); },
     });
@@ -112,10 +112,49 @@ void destroy_or_cancel() {
             std::error_code ec;
             const abandoned a = wait_to_be_destroyed(p, {.stop = token}, ec);
             a.coroutine.destroy();
-            p.loop.run_ready();
+            p.loop->run_ready();
         },
         [&] { source.request_stop(); },
     });
+}
+
+/// All three at once.
+void destroy_or_cancel_or_grant() {
+    place p;
+    guard held = p.hold();
+    std::stop_source source;
+    const std::stop_token token = source.get_token();
+    run_threads({
+        [&] {
+            std::error_code ec;
+            const abandoned a = wait_to_be_destroyed(p, {.stop = token}, ec);
+            a.coroutine.destroy();
+            p.loop->run_ready();
+        },
+        [&] { source.request_stop(); },
+        [&] { use_and_unlock(p, std::move(held)); },
+    });
+    check(static_cast<bool>(p.hold()), "nobody has kept it");
+}
+
+/// A blocked thread's deadline passes, and somebody else finds out, while the buffer is unlocked.
+void deadline_or_grant_blocked() {
+    place p;
+    guard held = p.hold();
+    std::error_code ec;
+    const auto deadline = p.loop->now() + 1ms;
+    run_threads({
+        [&] {
+            const guard g = dmasync::blocking_lock(write(p.screen), lock_options{.deadline = deadline}, ec);
+            if (!ec) { p.shared.write(); }
+        },
+        [&] {
+            p.loop->set(deadline);
+            const guard none = dmasync::try_lock(read(p.screen));
+        },
+        [&] { use_and_unlock(p, std::move(held)); },
+    });
+    check(ec ? ec == errc::timed_out && p.shared.read() == 1 : p.shared.read() == 2, "one outcome");
 }
 
 const registration programs{
@@ -124,6 +163,8 @@ const registration programs{
     {"give_up", "give_up.cancel_or_deadline", cancel_or_deadline},
     {"give_up", "give_up.destroy_or_grant", destroy_or_grant},
     {"give_up", "give_up.destroy_or_cancel", destroy_or_cancel},
+    {"give_up", "give_up.destroy_or_cancel_or_grant", destroy_or_cancel_or_grant},
+    {"give_up", "give_up.deadline_or_grant_blocked", deadline_or_grant_blocked},
 };
 
 } // namespace

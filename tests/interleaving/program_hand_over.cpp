@@ -35,7 +35,7 @@ void to_coroutine() {
     guard held = p.hold();
     run_threads({
         [&] { use_and_unlock(p, std::move(held)); },
-        [&] { p.loop.run(lock_and_use(p, {})); },
+        [&] { p.loop->run(lock_and_use(p, {})); },
     });
     check(p.shared.read() == 2, "both have been alone");
 }

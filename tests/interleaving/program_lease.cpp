@@ -15,7 +15,7 @@ void expiry_or_unlock() {
     place p{10ms, [&](const dmasync::lease_report&) { ++reports; }};
     guard held = p.hold();
     const std::uint64_t before = held.token(p.screen);
-    p.loop.set(p.loop.now() + 1s);
+    p.loop->set(p.loop->now() + 1s);
     std::error_code unlocked;
     guard next;
     run_threads({
@@ -32,7 +32,7 @@ void expiry_or_unlock() {
 void expiry_or_renewal() {
     place p{10ms};
     guard held = p.hold();
-    p.loop.set(p.loop.now() + 1s);
+    p.loop->set(p.loop->now() + 1s);
     std::error_code renewed;
     guard next;
     run_threads({
@@ -51,7 +51,7 @@ void expiry_or_renewal() {
 void expiry_seen() {
     place p{10ms};
     guard held = p.hold();
-    p.loop.set(p.loop.now() + 1s);
+    p.loop->set(p.loop->now() + 1s);
     canary before;
     run_threads({
         [&] {
@@ -70,7 +70,7 @@ void expiry_seen() {
 void expiry_stops() {
     place p{10ms};
     guard held = p.hold();
-    p.loop.set(p.loop.now() + 1s);
+    p.loop->set(p.loop->now() + 1s);
     canary stopped;
     run_threads({
         [&] {
@@ -90,13 +90,13 @@ void expiry_stops() {
 void expiry_by_loop() {
     place p{10ms};
     guard held = p.hold();
-    p.loop.run_ready(); // arms the timer
+    p.loop->run_ready(); // arms the timer
     run_threads({
         [&] {
             std::error_code ec = held.unlock();
             check(!ec || ec == errc::lease_expired, "nothing else can happen");
         },
-        [&] { p.loop.run(lock_and_use(p, {.lease = dmasync::no_lease})); },
+        [&] { p.loop->run(lock_and_use(p, {.lease = dmasync::no_lease})); },
     });
     check(p.shared.read() == 1, "the waiter is resumed once");
 }
@@ -119,14 +119,14 @@ void resumed_late() {
             bool done = false;
             look_when_late(p, before, ec, done);
             while (!done) {
-                p.loop.sleep_as_host();
-                p.loop.poll();
+                p.loop->sleep_as_host();
+                p.loop->poll();
             }
         },
         [&] {
             held.unlock();
             before.write();
-            p.loop.set(p.loop.now() + 1h);
+            p.loop->set(p.loop->now() + 1h);
             const guard next = dmasync::try_lock(write(p.screen));
         },
     });
@@ -139,10 +139,10 @@ void loan_or_limit() {
     place p{10ms, [&](const dmasync::lease_report&) { ++reports; }};
     guard held = p.hold();
     held.hand_to_device();
-    p.loop.set(p.loop.now() + 1s);
+    p.loop->set(p.loop->now() + 1s);
     const guard none = dmasync::try_lock(write(p.screen));
     check(!none && reports == 1, "an overdue device is reported, and keeps what it has");
-    p.loop.set(p.loop.now() + 1h);
+    p.loop->set(p.loop->now() + 1h);
     std::error_code unlocked;
     guard next;
     run_threads({
@@ -158,7 +158,7 @@ void loan_or_reminder() {
     place p{10ms};
     guard held = p.hold();
     held.hand_to_device();
-    p.loop.set(p.loop.now() + 1s);
+    p.loop->set(p.loop->now() + 1s);
     run_threads({
         [&] { check(!held.unlock(), "a device is in time before the second limit"); },
         [&, own = p.screen]() mutable {

@@ -2,6 +2,8 @@
 // Handles, holds and domains go, each on a thread of its own.
 #include "place.hpp"
 
+#include <dmasync/lock_set.hpp>
+
 namespace {
 
 using namespace interleave;
@@ -60,6 +62,22 @@ void last_handle_or_unlock() {
     });
 }
 
+/// A buffer without handles, kept by its hold alone, is imported again while the hold ends.
+void held_orphan_or_import() {
+    place p;
+    guard held = p.hold();
+    p.screen = {};
+    buffer again;
+    run_threads({
+        [&] { held.unlock(); },
+        [&] {
+            again = p.media->adopt(p.memory);
+            check(again.size() == 8, "it is there");
+        },
+    });
+    check(static_cast<bool>(dmasync::try_lock(write(again))), "it can be had");
+}
+
 /// A domain is destroyed while a guard and a handle of it are, on other threads.
 void domain_and_guard() {
     place p;
@@ -77,9 +95,9 @@ void domain_and_lease() {
     guard held = p.hold();
     run_threads({
         [&] {
-            p.loop.poll();
+            p.loop->poll();
             p.media.reset();
-            p.loop.run_ready();
+            p.loop->run_ready();
         },
         [&] { held.unlock(); },
     });
@@ -103,15 +121,82 @@ void domain_and_blocked() {
     check(ec ? ec == errc::closed && p.shared.read() == 1 : p.shared.read() == 2, "one outcome");
 }
 
+/// The same when the loop goes as well: a thread that is blocked does not count as a call that uses it.
+void loop_and_blocked() {
+    place p;
+    guard held = p.hold_shared();
+    std::error_code ec;
+    run_threads({
+        [&] {
+            const bool is_waited_for = !dmasync::try_lock(read(p.screen));
+            p.media.reset();
+            if (is_waited_for) { p.loop.reset(); }
+            held.unlock();
+        },
+        [&, own = p.screen] { const guard g = dmasync::blocking_lock(write(own), ec); },
+    });
+    check(!ec || ec == errc::closed, "one of the two");
+}
+
+/// A buffer is locked, with a lease for which the loop has to be told of a new deadline, while its domain goes away.
+void domain_and_lock() {
+    place p;
+    run_threads({
+        [&] {
+            p.loop->poll();
+            p.media.reset();
+            p.loop->run_ready();
+        },
+        [&] {
+            std::error_code ec;
+            guard held = dmasync::try_lock(write(p.screen), lock_options{.lease = 10ms}, ec);
+            check(ec ? ec == errc::closed : !held.unlock(), "it is closed, or a hold like any other");
+        },
+    });
+}
+
+/// A buffer is closed while a thread waits for it and another unlocks it.
+void closed_or_granted() {
+    place p;
+    guard held = p.hold();
+    std::error_code ec;
+    run_threads({
+        [&] { use_and_unlock(p, std::move(held)); },
+        [&] { p.screen.close(); },
+        [&, own = p.screen] {
+            const guard g = dmasync::blocking_lock(write(own), ec);
+            if (!ec) { p.shared.write(); }
+        },
+    });
+    check(ec ? ec == errc::closed && p.shared.read() == 1 : p.shared.read() == 2, "one outcome");
+}
+
+/// A set goes away while what it has locked is unlocked.
+void set_and_guard() {
+    place p;
+    std::optional<dmasync::lock_set> set{std::in_place, *p.media, "both"};
+    set->add(p.screen, dmasync::access::write);
+    guard held = set->try_lock();
+    run_threads({
+        [&] { check(!held.unlock(), "unlocking succeeds"); },
+        [&] { set.reset(); },
+    });
+}
+
 const registration programs{
     {"lifetime", "lifetime.last_handles", last_handles},
     {"lifetime", "lifetime.last_handle_or_import", last_handle_or_import},
     {"lifetime", "lifetime.handles_and_import", handles_and_import, few_preemptions},
     {"lifetime", "lifetime.handles_and_import", handles_and_import, by_chance},
     {"lifetime", "lifetime.last_handle_or_unlock", last_handle_or_unlock},
+    {"lifetime", "lifetime.held_orphan_or_import", held_orphan_or_import},
     {"lifetime", "lifetime.domain_and_guard", domain_and_guard},
     {"lifetime", "lifetime.domain_and_lease", domain_and_lease},
     {"lifetime", "lifetime.domain_and_blocked", domain_and_blocked},
+    {"lifetime", "lifetime.loop_and_blocked", loop_and_blocked},
+    {"lifetime", "lifetime.domain_and_lock", domain_and_lock},
+    {"lifetime", "lifetime.closed_or_granted", closed_or_granted},
+    {"lifetime", "lifetime.set_and_guard", set_and_guard},
 };
 
 } // namespace

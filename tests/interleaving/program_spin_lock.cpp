@@ -29,6 +29,7 @@ void exclude(unsigned threads, unsigned rounds) {
 
 void two_threads() { exclude(2, 2); }
 void three_threads() { exclude(3, 1); }
+void three_busy_threads() { exclude(3, 2); }
 
 /// An attempt succeeds when the lock is free, and then as a lock does.
 void attempts() {
@@ -48,6 +49,7 @@ void attempts() {
 const interleave::registration programs{
     {"spin_lock", "spin_lock.two_threads", two_threads, {.locks_block = false}},
     {"spin_lock", "spin_lock.three_threads", three_threads, {.locks_block = false}},
+    {"spin_lock", "spin_lock.three_busy_threads", three_busy_threads},
     {"spin_lock", "spin_lock.attempts", attempts, {.locks_block = false}},
 };
 
