@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <mutex>
 #include <stop_token>
 
@@ -149,12 +150,16 @@ protected:
     /// Tells the holder, then the sink. The claim stays until this is done, though its guard may let go of it.
     void report(claim& c, lease_event event, time_point now) {
         std::stop_source stop{std::nostopstate};
-        if (event == lease_event::expired) {
+        time_point since;
+        std::size_t waiters = 0;
+        { // another report of the same claim may begin at any time, and the holder may renew
             const std::lock_guard guard{lock_};
-            stop = c.stop;
+            if (event == lease_event::expired) { stop = c.stop; }
+            since = c.since;
+            waiters = c.waiters_at_expiry;
         }
         stop.request_stop();
-        if (options_.report) { options_.report(report_of(c, event, now)); }
+        if (options_.report) { options_.report(report_of(c, event, now - since, waiters)); }
         step s{*this};
         if (--c.reports == 0 && c.state.load(std::memory_order_relaxed) == phase::lent) { unpin(c, s); }
         free_if_done(c, s);
@@ -166,7 +171,8 @@ protected:
                state_of(e).is_dma_buf();
     }
 
-    [[nodiscard]] lease_report report_of(const claim& c, lease_event event, time_point now) const {
+    [[nodiscard]] lease_report report_of(const claim& c, lease_event event, std::chrono::nanoseconds age,
+                                         std::size_t waiters) const {
         lease_report r;
         r.event = event;
         if (event == lease_event::device_failed) { r.error = c.device_error; }
@@ -176,9 +182,9 @@ protected:
         for (const entry& e : c.set()) {
             if (e.buffer != nullptr) { r.buffers.push_back({state_of(e).label.view(), e.mode}); }
         }
-        r.age = now - c.since;
+        r.age = age;
         r.lease = c.lease;
-        r.waiters = c.waiters_at_expiry;
+        r.waiters = waiters;
         return r;
     }
 };
