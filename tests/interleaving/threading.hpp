@@ -77,6 +77,8 @@ private:
     }
 };
 
+using interleave::mutex;
+
 enum class thread_id : std::uint32_t {}; // 0 is no thread's
 
 [[nodiscard]] inline thread_id this_thread_id() noexcept { return thread_id{interleave::this_thread()}; }

@@ -99,7 +99,7 @@ private:
         state_.fetch_and(static_cast<bits>(~off), std::memory_order_release);
     }
 
-    std::mutex kernel_; // held while the kernel is told
+    mutex kernel_; // held while the kernel is told
     atomic<bits> state_{stale};
 };
 

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <climits>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 
 #include <linux/futex.h>
@@ -26,6 +27,8 @@ namespace dmasync::detail {
 
 template <class T>
 using atomic = std::atomic<T>;
+
+using mutex = std::mutex; // around system calls; what is in memory has a spin_lock
 
 using thread_id = std::thread::id; // a default one is no thread's
 
