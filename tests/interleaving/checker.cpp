@@ -466,7 +466,8 @@ private:
 
     [[nodiscard]] bool is_mutated(const char* operation, const where& at) const {
         const mutation* m = how_.mutant;
-        return m != nullptr && m->operation == operation && (m->thread == 0 || m->thread == current_) &&
+        return m != nullptr && (m->operation.empty() || m->operation == operation) &&
+               (m->thread == 0 || m->thread == current_) &&
                std::strstr(at.function_name(), m->function.c_str()) != nullptr;
     }
 

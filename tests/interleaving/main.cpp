@@ -100,7 +100,7 @@ bool search(const program& p, const settings& how) {
 }
 
 std::string describe(const interleave::mutation& m) {
-    std::string text = m.function + " " + m.operation;
+    std::string text = m.function + (m.operation.empty() ? "" : " " + m.operation);
     if (m.thread != 0) { text += " by thread " + std::to_string(m.thread); }
     if (m.operation == "ring" || m.operation == "wake") { return text + " left out"; }
     return text + (m.order == std::memory_order_acquire   ? " without release"

@@ -27,7 +27,7 @@ struct cell {
     std::array<std::uint8_t, granule> writer;
     std::array<std::uint16_t, granule> written;
     std::array<std::array<std::uint16_t, granule>, max_threads> read;
-    std::array<std::uintptr_t, max_threads> code; // where each thread was at its latest access
+    std::array<std::array<std::uintptr_t, 2>, max_threads> code; // where each thread has last read, and written
 };
 
 constexpr std::size_t cells_size = std::size_t{1} << 15U;
@@ -77,28 +77,29 @@ std::string place(std::uintptr_t code) {
     return text.empty() ? "      ?\n" : text;
 }
 
-[[noreturn]] void fail_access(const cell& c, const char* what, unsigned other, std::uintptr_t code) noexcept {
+[[noreturn]] void fail_access(const cell& c, const char* what, unsigned other, bool wrote,
+                              std::uintptr_t code) noexcept {
     const unsigned me = who->thread;
     who = nullptr;
     fail(std::string{what} + ": thread " + std::to_string(me) + " at\n" + place(code) + "    and thread " +
-         std::to_string(other) + " at\n" + place(c.code[other]));
+         std::to_string(other) + " at\n" + place(c.code[other][wrote ? 1 : 0]));
 }
 
 bool is_known(unsigned thread, std::uint16_t time) noexcept { return time <= who->known[thread]; }
 
 void look_for_race(cell& c, std::size_t byte, bool writes, std::uintptr_t code) noexcept {
     if (!is_known(c.writer[byte], c.written[byte])) {
-        fail_access(c, writes ? "data race, two writes" : "data race, a read and a write", c.writer[byte], code);
+        fail_access(c, writes ? "data race, two writes" : "data race, a read and a write", c.writer[byte], true, code);
     }
     for (unsigned t = 0; writes && t < max_threads; ++t) {
-        if (!is_known(t, c.read[t][byte])) { fail_access(c, "data race, a write and a read", t, code); }
+        if (!is_known(t, c.read[t][byte])) { fail_access(c, "data race, a write and a read", t, false, code); }
     }
 }
 
 void touch_cell(cell& c, unsigned bytes, bool writes, std::uintptr_t code) noexcept {
     const unsigned me = who->thread;
     const std::uint16_t now = who->known[me];
-    if (c.freed) { fail_access(c, "access to memory that was freed", c.writer[0], code); }
+    if (c.freed) { fail_access(c, "access to memory that was freed", c.writer[0], true, code); }
     if (c.latest_thread != me || c.latest_time != now) {
         c.latest_thread = static_cast<std::uint8_t>(me);
         c.latest_time = now;
@@ -117,7 +118,7 @@ void touch_cell(cell& c, unsigned bytes, bool writes, std::uintptr_t code) noexc
         }
     }
     (writes ? c.latest_written : c.latest_read) |= static_cast<std::uint8_t>(bytes);
-    c.code[me] = code;
+    c.code[me][writes ? 1 : 0] = code;
 }
 
 void touch(const void* p, std::size_t size, bool writes, void* code) noexcept {
