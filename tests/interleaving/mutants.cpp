@@ -41,6 +41,7 @@ const std::vector<mutant> all_mutants{
     {"lease.resumed_late", {"lock_operation::outcome", "load"}},
     {"lifetime.last_handles", {"domain_state::drop_handle", "cas"}},
     {"lifetime.last_handles", {"domain_state::drop_handle", "subtract"}},
+    {"device.expiry_seen", {"hold_keeper::publish", "load"}},
     {"device.readers_enter", {"cpu_bracket::enter", "load"}},
     {"device.readers_enter", {"cpu_bracket::change", ""}}, // two updates in a row: that one of them releases is enough
     {"device.inherited", {"cpu_bracket::end_open", "load"}},

@@ -8,7 +8,9 @@
 #include <dmasync/detail/detached.hpp>
 #include <dmasync/lock.hpp>
 
+#include <array>
 #include <coroutine>
+#include <cstdlib>
 #include <stop_token>
 
 #include <linux/dma-buf.h>
@@ -180,6 +182,28 @@ void own_brackets_or_expiry() {
     check(open.load(std::memory_order_relaxed) == 0, "no bracket is left open, and none is closed twice");
 }
 
+/// Who is told that a fence comes too late comes after what was done before the lease ended.
+void expiry_seen() {
+    device_place p{10ms};
+    const std::array<request, 1> set{request{p.screen, access::write}};
+    errc why{};
+    dmasync::detail::claim* held = p.media->try_acquire(set, {}, nullptr, why);
+    check(held != nullptr && !p.media->enter(*held), "a free buffer can be had");
+    p.loop.set(p.loop.now() + 1s);
+    canary before;
+    run_threads({
+        [&] {
+            if (p.media->publish(*held, p.screen, dmasync::fence{}) == errc::lease_expired) { before.read(); }
+        },
+        [&] {
+            before.write();
+            std::error_code ec;
+            const guard next = device_lock{p, access::write, {}, ec}.try_and_take();
+        },
+    });
+    p.media->unlock(*held);
+}
+
 /// A blocked thread takes what it is granted through the gate itself.
 void to_blocked_thread() {
     device_place p;
@@ -232,6 +256,44 @@ void cancel_or_gate() {
         [&] { source.request_stop(); },
     });
     check(ec ? ec == errc::cancelled && p.shared.read() == 1 : p.shared.read() == 2, "one outcome");
+    check(static_cast<bool>(hold(p)), "nobody has kept it");
+}
+
+/// A coroutine that can be destroyed while it waits.
+struct abandoned {
+    struct promise_type {
+        abandoned get_return_object() { return abandoned{std::coroutine_handle<promise_type>::from_promise(*this)}; }
+        std::suspend_never initial_suspend() const noexcept { return {}; }
+        std::suspend_always final_suspend() const noexcept { return {}; }
+        void return_void() const noexcept {}
+        void unhandled_exception() const noexcept { std::abort(); }
+    };
+    explicit abandoned(std::coroutine_handle<promise_type> h) : coroutine{h} {}
+    std::coroutine_handle<promise_type> coroutine;
+};
+
+abandoned wait_to_be_destroyed(device_place& p, const lock_options& options, std::error_code& ec) {
+    device_lock lock{p, access::write, options, ec};
+    const guard held = co_await lock;
+}
+
+/// A coroutine is destroyed, on its loop's thread, while another thread grants what it waits for, or cancels it.
+void destroy_or_gate() {
+    device_place p;
+    guard held = hold(p);
+    std::stop_source source;
+    const std::stop_token token = source.get_token();
+    std::error_code ec;
+    const abandoned a = wait_to_be_destroyed(p, {.stop = token}, ec);
+    run_threads({
+        [&] {
+            a.coroutine.destroy();
+            p.loop.run_ready();
+        },
+        [&] { held.unlock(); },
+        [&] { source.request_stop(); },
+    });
+    p.loop.run_ready();
     check(static_cast<bool>(hold(p)), "nobody has kept it");
 }
 
@@ -289,8 +351,10 @@ const registration programs{
     {"device", "device.reader_and_device_enter", reader_and_device_enter},
     {"device", "device.inherited", inherited},
     {"device", "device.own_brackets_or_expiry", own_brackets_or_expiry},
+    {"device", "device.expiry_seen", expiry_seen},
     {"device", "device.to_blocked_thread", to_blocked_thread},
     {"device", "device.cancel_or_gate", cancel_or_gate},
+    {"device", "device.destroy_or_gate", destroy_or_gate},
     {"device", "device.late_or_gate", late_or_gate, few_preemptions},
     {"device", "device.late_or_gate", late_or_gate, by_chance},
 };

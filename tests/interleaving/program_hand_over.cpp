@@ -76,12 +76,34 @@ void after_readers() {
     });
 }
 
+/// Two readers that wait are let in together, each on a loop of its own.
+void to_readers_elsewhere() {
+    place p;
+    model_loop one;
+    model_loop two;
+    guard held = p.hold();
+    const auto read_on = [&](model_loop& loop) {
+        loop.run([](place& at, model_loop& on) -> task<> {
+            std::error_code ec;
+            auto got = co_await dmasync::lock(read(at.screen), lock_options{.on = &on}, ec);
+            check(!ec && at.shared.read() == 1, "a reader sees what was written");
+        }(p, loop));
+    };
+    run_threads({
+        [&] { use_and_unlock(p, std::move(held)); },
+        [&] { read_on(one); },
+        [&] { read_on(two); },
+    });
+}
+
 const registration programs{
     {"hand_over", "hand_over.to_blocked_thread", to_blocked_thread},
     {"hand_over", "hand_over.to_two_blocked_threads", to_two_blocked_threads, few_preemptions},
     {"hand_over", "hand_over.to_two_blocked_threads", to_two_blocked_threads, by_chance},
     {"hand_over", "hand_over.to_coroutine", to_coroutine},
     {"hand_over", "hand_over.to_coroutine_elsewhere", to_coroutine_elsewhere},
+    {"hand_over", "hand_over.to_readers_elsewhere", to_readers_elsewhere, few_preemptions},
+    {"hand_over", "hand_over.to_readers_elsewhere", to_readers_elsewhere, by_chance},
     {"hand_over", "hand_over.after_readers", after_readers},
 };
 
