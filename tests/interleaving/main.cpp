@@ -196,6 +196,7 @@ settings settings_for(const program& p, const options& o) {
 
 int main(int argc, char** argv) {
     self = argv[0];
+    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ); // what has been found is seen even if a search does not end
     const std::vector<std::string_view> arguments{argv + 1, argv + argc};
     if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h") {
         std::fputs(usage, arguments.empty() ? stderr : stdout);
