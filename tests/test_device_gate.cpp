@@ -13,9 +13,11 @@
 #include <support/probe.hpp>
 #include <support/waiter.hpp>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <stop_token>
 #include <system_error>
 #include <thread>
@@ -385,6 +387,43 @@ TEST_CASE("a blocking lock that waits for a fence gives up at its deadline, in i
         device.join();
     }
     CHECK(try_lock(write(a), lock_options{.fences = fences::ignore}));
+}
+
+namespace {
+
+/// A loop that never turns, and does something when somebody posts to it.
+struct meddling_loop final : event_loop {
+    std::function<void()> meddle = [] {};
+
+    [[nodiscard]] int fd() const noexcept override { return -1; }
+
+private:
+    void wake() noexcept override { meddle(); }
+    void wait(bool) noexcept override {}
+    void flush() noexcept override {}
+    void set_kernel_timer(time_point) noexcept override {}
+    std::error_code start_watch(fd_watch&) noexcept override { return {}; }
+    void stop_watch(fd_watch&) noexcept override {}
+};
+
+} // namespace
+
+TEST_CASE("a granted lock whose time runs out before its loop has been told does not wait for the fence for ever") {
+    meddling_loop elsewhere;
+    fixture f;
+    std::array<std::byte, 64> bytes{};
+    const buffer plain = f.media.adopt(bytes);
+    guard held = try_lock(write(plain), write(f.a));
+    support::fake_fence never = f.camera.add_fence(access::dma_write);
+    waiter first;
+    first.start({.on = &elsewhere}, write(plain));
+    waiter second;
+    second.start({.fence_timeout = 1ms}, write(f.a));
+    elsewhere.meddle = [&f] { f.loop.advance(2ms); }; // both are granted, and only the first has been told
+    held.unlock();
+    f.loop.advance(1h);
+    CHECK(second.done());
+    CHECK(second.ec == errc::fence_timed_out);
 }
 
 TEST_CASE("a blocking lock on the loop's own thread does not wait for a fence either") {

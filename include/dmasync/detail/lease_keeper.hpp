@@ -79,7 +79,8 @@ public:
                 (p == phase::waiting || p == phase::fenced ? late : overdue).push_back(c);
             }));
             while (claim* c = late.pop_front()) {
-                const bool just_granted = told_list::is_linked(*c); // because another one gave up
+                const bool waits = c->state.load(std::memory_order_relaxed) == phase::waiting;
+                const bool just_granted = waits && told_list::is_linked(*c); // because another one gave up
                 if (!just_granted) { give_up(*c, is_fence_late(*c, now) ? errc::fence_timed_out : errc::timed_out, s); }
             }
             for (claim* c = overdue.front(); c != nullptr;) {
