@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <system_error>
 #include <thread>
@@ -387,6 +388,21 @@ TEST_CASE("a blocking lock that waits for a fence gives up at its deadline, in i
         device.join();
     }
     CHECK(try_lock(write(a), lock_options{.fences = fences::ignore}));
+}
+
+TEST_CASE("a blocking lock that waits for a fence fails with closed when the domain goes away") {
+    support::fake_dma_buf memory;
+    support::fake_fence never = memory.add_fence(access::dma_write);
+    manual_loop loop;
+    std::optional<domain> media;
+    media.emplace(loop, domain_options{.report = {}});
+    const buffer a = media->import(memory.duplicate());
+    std::error_code ec;
+    std::thread other{[&] { static_cast<void>(blocking_lock(read(a), ec)); }};
+    while (media->counters().fences_waited == 0) { std::this_thread::yield(); }
+    media.reset();
+    other.join();
+    CHECK(ec == errc::closed);
 }
 
 namespace {

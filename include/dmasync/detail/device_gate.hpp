@@ -256,6 +256,7 @@ private:
             if (!pending) { return {}; }
             do {
                 if (stop != nullptr && stop->stop_requested()) { return errc::cancelled; }
+                if (now() == time_point::max()) { return errc::closed; } // the domain is gone
                 if (now() >= c.deadline) { return errc::timed_out; }
                 if (now() >= until) { return errc::fence_timed_out; }
             } while (!is_readable(pending.get(), wake.get(), until - now()));
