@@ -78,6 +78,7 @@ public:
 private:
     friend class lock_set;
     friend class transaction;
+    friend struct detail::inspector;
 
     [[nodiscard]] buffer allocate(std::size_t size, dmasync::name name, const allocate_options& options,
                                   std::error_code* ec) {

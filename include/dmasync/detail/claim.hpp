@@ -25,6 +25,7 @@
 namespace dmasync::detail {
 
 class domain_state;
+struct inspector; // of tests: sees what nobody else can
 
 /// Where an acquisition stands. Changed under the domain's lock only.
 enum class phase : std::uint8_t {
@@ -163,6 +164,8 @@ public:
     }
 
 private:
+    friend struct inspector;
+
     static constexpr std::align_val_t alignment{64};
     static constexpr std::size_t header = 64; // keeps the claims behind it aligned
 

@@ -45,6 +45,8 @@ public:
     }
 
 protected:
+    friend struct inspector;
+
     domain_core(domain_state& self, event_loop& loop, domain_options options, work::function& on_timer,
                 std::uint64_t first_ticket)
         : domain_clock{loop, on_timer, on_rearm},
