@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file checker.hpp  Looks at a domain's state each time its lock has been freed: is everything true that has to be?
+///
+/// It knows nothing of how the library works but the meaning of its data, and tests each rule by brute force. What it saw
+/// the last time tells it what the step in between has done: who was granted, revoked, refused.
+
+#include <dmasync/detail/domain_state.hpp>
+
+#include <sim/report.hpp>
+#include <sim/world.hpp>
+
+#include <support/inspector.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace sim {
+
+class checker {
+public:
+    using claim = dmasync::detail::claim;
+    using entry = dmasync::detail::entry;
+    using node = dmasync::detail::buffer_node;
+    using inspector = dmasync::detail::inspector;
+    using phase = dmasync::detail::phase;
+
+    void watch(dmasync::detail::domain_state& s) {
+        state_ = &s;
+        known_ = {};
+        claims_.clear();
+        nodes_.clear();
+        seen = {};
+        oldest_ = no_ticket;
+        watched_lock = inspector::lock_word(s);
+    }
+
+    void stop_watching() {
+        state_ = nullptr;
+        watched_lock = nullptr;
+    }
+
+    [[nodiscard]] bool is_watching() const { return state_ != nullptr; }
+    [[nodiscard]] dmasync::detail::domain_state& state() const { return *state_; }
+
+    /// The lock is free.
+    void look() {
+        known_.update(*state_, [this](claim& c) { claims_.emplace_back(&c); });
+        gather();
+        for (known_claim* k : waiting_) { check_waiter(*k); }
+        for (known_node& n : nodes_) { check_node(n); }
+        for (const known_claim& k : claims_) {
+            if (k.was != role::over && k.now == role::over) { check_expiry(k); } // before what was granted by it
+        }
+        for (known_claim& k : claims_) {
+            if (k.was != k.now || k.was == role::holds || k.was == role::waits) { check_step_of(k); }
+        }
+        check_clock();
+        remember();
+        if (inspector::is_last(*state_)) { stop_watching(); }
+    }
+
+    tally seen;
+
+private:
+    enum class role : std::uint8_t { none, waits, holds, failed, over };
+
+    struct place {
+        const node* buffer = nullptr;
+        dmasync::access mode{};
+    };
+
+    struct known_claim {
+        explicit known_claim(claim* c) : node{c} {}
+
+        claim* node;
+        role was = role::none;
+        role now = role::none;
+        bool counted = false; // it has been a hold before
+        std::array<place, 4> held{};
+        std::uint64_t ticket = 0;
+        std::int64_t until = 0; // of its lease, as long as it is one
+        bool handed_over = false;
+    };
+
+    /// A buffer, and the largest tokens it was held with.
+    struct known_node {
+        const node* buffer;
+        bool present = true;
+        std::uint32_t readers = 0;
+        std::uint32_t writers = 0;
+        std::uint64_t sequence = 0;
+        std::uint64_t reader_token = 0;
+        std::uint64_t writer_token = 0;
+        std::uint64_t revoked_token = 0;
+        bool ever_read = false;
+        bool ever_written = false;
+        bool ever_revoked = false;
+    };
+
+    static constexpr std::uint64_t no_ticket = 0x5555555555555555U;
+
+    [[nodiscard]] static role role_of(const claim& c) {
+        switch (c.state.load()) {
+        case phase::idle: return role::none;
+        case phase::waiting: return c.let_go ? role::none : role::waits;
+        case phase::fenced:
+        case phase::entering:
+        case phase::held:
+        case phase::lent: return c.let_go ? role::none : role::holds;
+        case phase::failed: return role::failed;
+        case phase::expired: return role::over;
+        }
+        return role::none;
+    }
+
+    [[nodiscard]] static long long id(const claim& c) {
+        return static_cast<long long>(reinterpret_cast<std::intptr_t>(c.user));
+    }
+
+    [[nodiscard]] static std::int64_t ns(dmasync::event_loop::time_point t) { return t.time_since_epoch().count(); }
+
+    /// Everything as it is now.
+    void gather() {
+        for (known_node& n : nodes_) {
+            n.present = false;
+            n.readers = n.writers = 0;
+        }
+        for (const auto& [identity, b] : inspector::registry(*state_)) { known(b); }
+        waiting_.clear();
+        for (known_claim& k : claims_) {
+            k.now = role_of(*k.node);
+            if (k.now == role::waits) { waiting_.push_back(&k); }
+            for (const entry& e : k.node->set()) { gather(k, e); }
+        }
+        std::erase_if(nodes_, [](const known_node& n) { return !n.present; });
+    }
+
+    void gather(const known_claim& k, const entry& e) {
+        const bool in_queue = dmasync::detail::entry_list::is_linked(e);
+        const bool unfinished = k.now == role::holds && k.node->owner != nullptr && e.buffer != nullptr;
+        if (in_queue != (k.now == role::waits || unfinished)) {
+            violated(invariant::whole, "#%lld %s but is%s in a list of a buffer", id(*k.node),
+                     k.now == role::waits ? "waits"
+                     : unfinished         ? "is incomplete"
+                                          : "does not wait",
+                     in_queue ? "" : " not");
+        }
+        if (e.buffer == nullptr || (k.now != role::waits && k.now != role::holds)) { return; }
+        known_node& n = known(e.buffer);
+        if (k.now == role::holds) { ++(dmasync::is_write(e.mode) ? n.writers : n.readers); }
+    }
+
+    known_node& known(const node* b) {
+        for (known_node& n : nodes_) {
+            if (n.buffer == b) {
+                n.present = true;
+                return n;
+            }
+        }
+        nodes_.push_back({b});
+        nodes_.back().sequence = b->sequence;
+        return nodes_.back();
+    }
+
+    // ---- buffers -----------------------------------------------------------------------------------------------------
+
+    void check_node(known_node& n) {
+        const node& b = *n.buffer;
+        if (n.writers > 1 || (n.writers != 0 && n.readers != 0)) {
+            violated(invariant::exclusive, "a buffer is held by %u writers and %u readers", n.writers, n.readers);
+        }
+        const std::uint32_t readers = b.state & node::readers;
+        const bool writer = (b.state & node::writer) != 0;
+        if (readers != n.readers || writer != (n.writers != 0)) {
+            violated(invariant::whole, "a buffer counts %u readers and %d writers, but %u and %u hold it", readers,
+                     writer ? 1 : 0, n.readers, n.writers);
+        }
+        const std::uint32_t waiters = check_queue(b.waiting_readers, false) + check_queue(b.waiting_writers, true);
+        const bool marked_r = (b.state & node::waiting_reader) != 0;
+        const bool marked_w = (b.state & node::waiting_writer) != 0;
+        if (waiters != b.waiters || marked_r == b.waiting_readers.empty() || marked_w == b.waiting_writers.empty()) {
+            violated(invariant::whole, "a buffer counts %u waiters, but %u wait", b.waiters, waiters);
+        }
+        if ((b.state & node::closed) != 0 && waiters != 0) {
+            violated(invariant::outcome, "somebody waits for a closed buffer");
+        }
+        if (b.sequence < n.sequence) { violated(invariant::token, "the token of a buffer has become smaller"); }
+        if ((b.sequence % 2 != 0) != writer) {
+            violated(invariant::token, "the token does not tell that a writer holds");
+        }
+        n.sequence = b.sequence;
+    }
+
+    [[nodiscard]] static std::uint32_t check_queue(const dmasync::detail::entry_list& q, bool writers) {
+        std::uint32_t n = 0;
+        const entry* before = nullptr;
+        for (const entry* e = q.front(); e != nullptr; e = q.next(*e)) {
+            if (dmasync::is_write(e->mode) != writers) { violated(invariant::order, "a queue of the wrong kind"); }
+            if (before != nullptr && !is_older(before->claim->ticket, e->claim->ticket)) {
+                violated(invariant::order, "a queue is not in order of age");
+            }
+            before = e;
+            ++n;
+        }
+        return n;
+    }
+
+    // ---- waiters -----------------------------------------------------------------------------------------------------
+
+    /// On its own: this is how the counter is meant, not how it is compared there.
+    [[nodiscard]] static bool is_older(std::uint64_t a, std::uint64_t b) {
+        return a != b && b - a < (std::uint64_t{1} << 63U);
+    }
+
+    void check_waiter(const known_claim& k) {
+        const claim& c = *k.node;
+        for (const known_claim* other : waiting_) {
+            if (other != &k && other->node->ticket == c.ticket) {
+                violated(invariant::ticket, "#%lld and #%lld have the same ticket", id(c), id(*other->node));
+            }
+        }
+        if (!has_obstacle(c)) { violated(invariant::graph, "#%lld waits, but nobody is in its way", id(c)); }
+    }
+
+    [[nodiscard]] bool has_obstacle(const claim& c) const {
+        for (const known_claim& k : claims_) {
+            const bool counts = k.now == role::holds || (k.now == role::waits && is_older(k.node->ticket, c.ticket));
+            if (k.node != &c && counts && conflicts(c, *k.node)) { return true; }
+        }
+        return false;
+    }
+
+    [[nodiscard]] static bool conflicts(const claim& a, const claim& b) {
+        for (const entry& x : a.set()) {
+            for (const entry& y : b.set()) {
+                if (x.buffer == y.buffer && x.buffer != nullptr && dmasync::conflict(x.mode, y.mode)) { return true; }
+            }
+        }
+        return false;
+    }
+
+    // ---- what a step has done ----------------------------------------------------------------------------------------
+
+    void check_step_of(known_claim& k) {
+        const claim& c = *k.node;
+        if (k.was != role::waits && k.now == role::waits) { ++seen.waits; }
+        if (k.was == role::holds && k.now == role::waits) { violated(invariant::complete, "#%lld waits again", id(c)); }
+        if (k.was == role::over && k.now == role::holds) {
+            violated(invariant::token, "#%lld is back from expiry", id(c));
+        }
+        if (k.now == role::holds) { check_holder(k); }
+        if (k.was != role::failed && k.now == role::failed) {
+            seen.timeouts += c.why == dmasync::errc::timed_out || c.why == dmasync::errc::fence_timed_out ? 1U : 0U;
+            seen.cancellations += c.why == dmasync::errc::cancelled ? 1U : 0U;
+        }
+    }
+
+    void check_holder(known_claim& k) {
+        const claim& c = *k.node;
+        const bool moved = k.was == role::none && was_moved_to(c);
+        if (k.was != role::holds && !moved) { check_grant(k); }
+        if (c.state.load() == phase::held && !k.counted) {
+            k.counted = true;
+            seen.grants += moved ? 0U : 1U;
+        }
+        if (k.handed_over && is_handed_over(c) && !c.overdue) { check_renewal(k); }
+    }
+
+    [[nodiscard]] static bool is_handed_over(const claim& c) {
+        return c.state.load() == phase::held || c.state.load() == phase::lent;
+    }
+
+    /// A part that was split off: the hold it is from had its buffer until this step.
+    [[nodiscard]] bool was_moved_to(const claim& c) const {
+        for (const known_claim& k : claims_) {
+            if (k.node == &c || k.was != role::holds || k.node->user != c.user) { continue; }
+            for (const place& p : k.held) {
+                if (p.buffer != nullptr && p.buffer == c.entries[0].buffer && p.mode == c.entries[0].mode &&
+                    !holds_now(k, p.buffer)) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+
+    [[nodiscard]] static bool holds_now(const known_claim& k, const node* b) {
+        if (k.now != role::holds) { return false; }
+        for (const entry& e : k.node->set()) {
+            if (e.buffer == b) { return true; }
+        }
+        return false;
+    }
+
+    void check_grant(const known_claim& k) {
+        const claim& c = *k.node;
+        const bool waited = k.was == role::waits;
+        for (const known_claim* other : waiting_) {
+            if (conflicts(c, *other->node) && (!waited || is_older(other->node->ticket, c.ticket))) {
+                violated(invariant::order, "#%lld was granted, and has overtaken #%lld", id(c), id(*other->node));
+            }
+        }
+        for (const entry& e : c.set()) { check_token(known(e.buffer), e); }
+    }
+
+    void check_token(known_node& n, const entry& e) {
+        const std::uint64_t t = e.buffer->sequence;
+        const bool writes = dmasync::is_write(e.mode);
+        if ((n.ever_written && t <= n.writer_token) || (n.ever_revoked && t <= n.revoked_token) ||
+            (writes && n.ever_read && t <= n.reader_token)) {
+            violated(invariant::token, "a grant has not grown the token of its buffer");
+        }
+        (writes ? n.ever_written : n.ever_read) = true;
+        (writes ? n.writer_token : n.reader_token) = t;
+    }
+
+    /// A renewal must not make the oldest waiter wait for longer than one lease of the hold.
+    void check_renewal(const known_claim& k) {
+        const claim& c = *k.node;
+        if (ns(c.until) < k.until) { violated(invariant::lease, "the lease of #%lld has become shorter", id(c)); }
+        if (ns(c.until) == k.until) { return; }
+        for (const known_claim* w : waiting_) {
+            if (!shares(c, *w->node) || !is_oldest_for_one(c, *w)) { continue; }
+            if (w->node->since + c.lease < c.until) {
+                violated(invariant::lease, "#%lld was renewed for too long: #%lld waits", id(c), id(*w->node));
+            }
+        }
+    }
+
+    [[nodiscard]] static bool shares(const claim& a, const claim& b) {
+        for (const entry& x : a.set()) {
+            for (const entry& y : b.set()) {
+                if (x.buffer == y.buffer && x.buffer != nullptr) { return true; }
+            }
+        }
+        return false;
+    }
+
+    /// Whether `w` has waited for the longest for one of the buffers of `c`.
+    [[nodiscard]] bool is_oldest_for_one(const claim& c, const known_claim& w) const {
+        for (const entry& e : c.set()) {
+            if (e.buffer == nullptr || !waits_for(*w.node, e.buffer)) { continue; }
+            bool oldest = true;
+            for (const known_claim* other : waiting_) {
+                oldest &= !waits_for(*other->node, e.buffer) || !is_older(other->node->ticket, w.node->ticket);
+            }
+            if (oldest) { return true; }
+        }
+        return false;
+    }
+
+    [[nodiscard]] static bool waits_for(const claim& c, const node* b) {
+        for (const entry& e : c.set()) {
+            if (e.buffer == b) { return true; }
+        }
+        return false;
+    }
+
+    void check_expiry(const known_claim& k) {
+        const claim& c = *k.node;
+        ++seen.expirations;
+        if (k.was != role::holds) { violated(invariant::lease, "#%lld has expired without having been a hold", id(c)); }
+        if (time_of_notes < k.until) { violated(invariant::lease, "#%lld has expired before its time", id(c)); }
+        for (const place& p : k.held) {
+            for (known_node& n : nodes_) {
+                if (n.buffer != p.buffer) { continue; }
+                const std::uint64_t token = dmasync::is_write(p.mode) ? n.writer_token : n.reader_token;
+                n.revoked_token = n.ever_revoked && n.revoked_token > token ? n.revoked_token : token;
+                n.ever_revoked = true;
+                if (n.buffer->sequence <= token) {
+                    violated(invariant::token, "the token did not grow when #%lld expired", id(c));
+                }
+            }
+        }
+    }
+
+    // ---- time --------------------------------------------------------------------------------------------------------
+
+    void check_clock() {
+        if (!inspector::is_owned(*state_)) { return; }
+        if (inspector::timer_is_late(*state_)) { violated(invariant::lease, "nobody has set the timer"); }
+        const auto horizon = inspector::horizon(*state_);
+        for (const known_claim& k : claims_) {
+            const phase p = k.node->state.load();
+            if (k.now != role::waits && (k.now != role::holds || p == phase::entering)) { continue; }
+            if (!is_in_book(*k.node)) {
+                violated(invariant::lease, "#%lld lasts for ever in phase %d", id(*k.node), static_cast<int>(p));
+            }
+            if (k.node->until < horizon) {
+                violated(invariant::lease, "nobody will look when #%lld ends", id(*k.node));
+            }
+        }
+    }
+
+    [[nodiscard]] static bool is_in_book(const claim& c) {
+        return static_cast<const dmasync::detail::list_hook<dmasync::detail::timed_tag>&>(c).next != nullptr;
+    }
+
+    void remember() {
+        const known_claim* oldest = nullptr;
+        for (known_claim& k : claims_) {
+            k.was = k.now;
+            if (k.now == role::none) { k.counted = false; }
+            k.ticket = k.node->ticket;
+            k.until = ns(k.node->until);
+            k.handed_over = k.now == role::holds && is_handed_over(*k.node);
+            if (k.now == role::holds) { remember_places(k); }
+            if (k.now == role::waits && (oldest == nullptr || is_older(k.ticket, oldest->ticket))) { oldest = &k; }
+        }
+        follow_oldest(oldest);
+    }
+
+    static void remember_places(known_claim& k) {
+        k.held = {};
+        for (std::size_t i = 0; i < k.node->size && i < k.held.size(); ++i) {
+            k.held.at(i) = {k.node->entries[i].buffer, k.node->entries[i].mode};
+        }
+    }
+
+    void follow_oldest(const known_claim* k) {
+        const std::uint64_t ticket = k == nullptr ? no_ticket : k->ticket;
+        if (ticket != oldest_) {
+            oldest_ = ticket;
+            oldest_since_ = time_of_notes;
+        } else if (k != nullptr && time_of_notes - oldest_since_ > seen.longest_wait_of_oldest) {
+            seen.longest_wait_of_oldest = time_of_notes - oldest_since_;
+        }
+    }
+
+    dmasync::detail::domain_state* state_ = nullptr;
+    inspector::claims known_;
+    std::vector<known_claim> claims_;
+    std::vector<known_claim*> waiting_;
+    std::vector<known_node> nodes_;
+    std::uint64_t oldest_ = no_ticket;
+    std::int64_t oldest_since_ = 0;
+};
+
+} // namespace sim

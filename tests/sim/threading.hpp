@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file threading.hpp  What the library shares between threads, for threads that a seed switches between.
+///
+/// Stands in for <dmasync/detail/threading.hpp>. Every atomic operation is a place where the running thread may lose the
+/// processor to another one; memory is sequentially consistent. Nothing here blocks the one real thread there is.
+
+#include <sim/scheduler.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+namespace dmasync::detail {
+
+template <class T>
+class atomic {
+public:
+    static constexpr bool is_always_lock_free = true;
+
+    constexpr atomic() noexcept = default;
+    constexpr atomic(T v) noexcept : value_{v} {} // NOLINT(google-explicit-constructor): as std::atomic
+    atomic(const atomic&) = delete;
+    atomic& operator=(const atomic&) = delete;
+
+    [[nodiscard]] T load(std::memory_order = std::memory_order_seq_cst) const noexcept {
+        sim::point();
+        return value_;
+    }
+
+    void store(T v, std::memory_order = std::memory_order_seq_cst) noexcept {
+        sim::point();
+        value_ = v;
+        if constexpr (std::is_same_v<T, unsigned>) {
+            if (this == sim::watched_lock && v == 0) { sim::lock_freed(); }
+        }
+    }
+
+    T exchange(T v, std::memory_order = std::memory_order_seq_cst) noexcept {
+        sim::point();
+        return std::exchange(value_, v);
+    }
+
+    bool compare_exchange_strong(T& expected, T v, std::memory_order, std::memory_order) noexcept {
+        sim::point();
+        if (value_ != expected) {
+            expected = value_;
+            return false;
+        }
+        value_ = v;
+        return true;
+    }
+    bool compare_exchange_weak(T& expected, T v, std::memory_order a, std::memory_order b) noexcept {
+        return compare_exchange_strong(expected, v, a, b);
+    }
+
+    T fetch_add(T v, std::memory_order = std::memory_order_seq_cst) noexcept {
+        return exchange_by([v](T old) { return static_cast<T>(old + v); });
+    }
+    T fetch_sub(T v, std::memory_order = std::memory_order_seq_cst) noexcept {
+        return exchange_by([v](T old) { return static_cast<T>(old - v); });
+    }
+    T fetch_or(T v, std::memory_order = std::memory_order_seq_cst) noexcept {
+        return exchange_by([v](T old) { return static_cast<T>(old | v); });
+    }
+    T fetch_and(T v, std::memory_order = std::memory_order_seq_cst) noexcept {
+        return exchange_by([v](T old) { return static_cast<T>(old & v); });
+    }
+
+private:
+    template <class Change>
+    T exchange_by(Change change) noexcept {
+        sim::point();
+        const T old = value_;
+        value_ = change(old);
+        return old;
+    }
+
+    T value_{};
+};
+
+struct thread_id {
+    int number = 0; // 0 is no thread's
+    [[nodiscard]] bool operator==(const thread_id&) const noexcept = default;
+};
+
+[[nodiscard]] inline thread_id this_thread_id() noexcept { return {sim::current_thread() + 2}; }
+
+/// Whoever spins waits for another one: that one goes first.
+inline void spin_hint() noexcept { sim::spin(); }
+inline void nap() noexcept { sim::spin(); }
+
+/// A lock under which a thread may call the kernel, or be switched away from.
+class mutex {
+public:
+    void lock() noexcept {
+        sim::point();
+        while (taken_) { sim::spin(); }
+        taken_ = true;
+    }
+    void unlock() noexcept {
+        taken_ = false;
+        sim::point();
+    }
+
+private:
+    bool taken_ = false;
+};
+
+using futex_word = atomic<std::uint32_t>;
+
+inline void futex_wait(const futex_word& word, std::uint32_t expected, std::chrono::nanoseconds) noexcept {
+    if (word.load() == expected) { sim::sleep_on(&word); }
+}
+
+inline void futex_wake(const futex_word& word) noexcept {
+    sim::point();
+    sim::wake(&word);
+}
+
+} // namespace dmasync::detail

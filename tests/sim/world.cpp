@@ -1,0 +1,897 @@
+// SPDX-License-Identifier: MIT
+#include <dmasync/domain.hpp>
+#include <dmasync/manual_loop.hpp>
+
+#include <sim/actor.hpp>
+#include <sim/book.hpp>
+#include <sim/checker.hpp>
+#include <sim/kernel.hpp>
+#include <sim/report.hpp>
+#include <sim/scheduler.hpp>
+#include <sim/world.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <linux/dma-buf.h>
+
+#ifndef DMA_BUF_IOCTL_EXPORT_SYNC_FILE
+#define DMA_BUF_IOCTL_EXPORT_SYNC_FILE _IOWR(DMA_BUF_BASE, 2, struct dma_buf_export_sync_file)
+#define DMA_BUF_IOCTL_IMPORT_SYNC_FILE _IOW(DMA_BUF_BASE, 3, struct dma_buf_import_sync_file)
+#endif
+
+namespace sim {
+
+namespace {
+
+using namespace dmasync;
+
+constexpr int last_thread = max_threads - 1;
+constexpr std::int64_t ms = 1'000'000;
+
+/// A buffer of the program's, as far as there is one just now.
+struct slot {
+    buffer handle;
+    int users = 0; // threads that are copying the handle
+    int dma_buf = nothing;
+    int fd = -1; // the simulation's own descriptor of it
+};
+
+/// A set that a thread locks again and again, and what is in it.
+struct shared_set {
+    std::unique_ptr<lock_set> set;
+    std::array<detail::request, 4> wants{};
+    std::size_t size = 0;
+};
+
+class world;
+world* the_world = nullptr;
+
+/// A turn of a loop in which an operation is done.
+struct turn : work {
+    explicit turn(int number) noexcept : work{run}, operation{number} {}
+    static void run(work& w, disposition d) noexcept;
+    int operation;
+};
+
+class world {
+public:
+    world(const program& p, const selection& part) : p_{p}, part_{part} {}
+
+    void set_up() {
+        the_world = this;
+        for (int i = 0; i < p_.loops; ++i) { loops_.at(static_cast<std::size_t>(i)).emplace(); }
+        start_time_ = loop(0).now().time_since_epoch().count();
+        time_of_notes = start_time_;
+        domain_options options{.lease = std::chrono::nanoseconds{p_.lease},
+                               .name = "simulation",
+                               .report = [this](const lease_report& r) { take_report(r); },
+                               .overdue_limit = std::chrono::nanoseconds{p_.overdue_limit},
+                               .reserve = 8};
+        media_.emplace(loop(0), options);
+        detail::inspector::restart(*media_, loop(0), options, p_.first_ticket);
+        checker_.watch(detail::inspector::state_of(*media_));
+        actors_.resize(p_.operations.size());
+        works_.assign(p_.operations.size(), nothing);
+        slots_.resize(static_cast<std::size_t>(p_.buffers));
+        for (int b = 0; b < p_.buffers; ++b) { make_buffer(b); }
+    }
+
+    void run_all() {
+        for (int t = 0; t < p_.threads; ++t) {
+            spawn(t, [](int number) { the_world->live(number); });
+        }
+        spawn(last_thread, [](int) { the_world->end(); });
+        if (!run_threads()) { return; }
+        spawn(0, [](int) { the_world->tear_down(); });
+        run_threads();
+    }
+
+    void do_operation(int number) {
+        const operation& o = p_.operations[static_cast<std::size_t>(number)];
+        ++steps;
+        switch (o.what) {
+        case verb::lock:
+        case verb::lock_set:
+        case verb::try_lock:
+        case verb::block: ask(number, o); break;
+        case verb::begin_work: begin_work_on(number, o); break;
+        case verb::end_work: end_work_of(o); break;
+        case verb::pass_time: pass_time(o.amount); break;
+        case verb::poll: poll_loop(o.thread); break;
+        case verb::inject: inject_errors(o); break;
+        case verb::close_buffer: close_buffer(o.buffer); break;
+        case verb::drop_buffer: drop_buffer(o.buffer); break;
+        case verb::import_again: import_again(o.buffer); break;
+        case verb::close_domain: close_domain(); break;
+        default: act(number, o);
+        }
+    }
+
+    checker& watcher() { return checker_; }
+    book& holdings() { return book_; }
+
+    std::uint64_t steps = 0;
+
+private:
+    manual_loop& loop(int i) { return *loops_.at(static_cast<std::size_t>(i)); }
+    [[nodiscard]] bool has_loop(int thread) const { return thread < p_.loops; }
+    slot& slot_of(int b) { return slots_[static_cast<std::size_t>(b)]; }
+
+    // ---- threads -----------------------------------------------------------------------------------------------------
+
+    /// A thread does its operations, then what its loop has to do, until the end of the run.
+    void live(int thread) {
+        for (std::size_t i = 0; i < p_.operations.size() && !ending_; ++i) {
+            const operation& o = p_.operations[i];
+            if (o.thread != thread || !part_.has(i)) { continue; }
+            if (o.in_turn) {
+                do_in_turn(thread, static_cast<int>(i));
+            } else {
+                do_operation(static_cast<int>(i));
+            }
+            point();
+        }
+        for (int i = 0; i < 10 && !ending_; ++i) {
+            poll_loop(thread);
+            yield();
+        }
+        ++finished_;
+        while (!over_) {
+            if (has_loop(thread) && ending_) {
+                while (loop(thread).poll()) {}
+            }
+            sleep_soundly_on(&over_);
+        }
+    }
+
+    void do_in_turn(int thread, int number) {
+        turn t{number};
+        loop(thread).post(t);
+        loop(thread).poll();
+    }
+
+    void poll_loop(int thread) {
+        if (has_loop(thread)) { loop(thread).poll(); }
+    }
+
+    // ---- asking ------------------------------------------------------------------------------------------------------
+
+    void ask(int number, const operation& o) {
+        auto& place = actors_[static_cast<std::size_t>(number)];
+        place = std::make_unique<actor>();
+        actor& a = *place;
+        a.id = number;
+        if (o.what == verb::lock_set ? !choose_set(a, o) : !choose_buffers(a, o)) {
+            place.reset();
+            return;
+        }
+        choose_options(a, o);
+        a.asked = &o;
+        note("#%d asks", number);
+        switch (o.what) {
+        case verb::block:
+            a.parts[0].held = a.set != nullptr ? a.set->blocking_lock(a.options, a.ec) : any_lock{a}.block_and_take();
+            break;
+        case verb::try_lock: a.parts[0].held = any_lock{a}.try_and_take(); break;
+        default:
+            a.coroutine = acquire(*this, a);
+            a.begun = true;
+            return;
+        }
+        settle(a);
+    }
+
+    static probe acquire(world& w, actor& a) {
+        if (a.set != nullptr) {
+            a.parts[0].held = co_await a.set->lock(a.options, a.ec);
+        } else {
+            a.parts[0].held = co_await any_lock{a};
+        }
+        w.settle(a);
+    }
+
+    /// Returns: whether there is a handle of every buffer.
+    bool choose_buffers(actor& a, const operation& o) {
+        for (int i = 0; i < o.size; ++i) {
+            const wish& w = o.wishes.at(static_cast<std::size_t>(i));
+            if ((part_.without_buffers >> static_cast<unsigned>(w.buffer) & 1U) != 0) { continue; }
+            slot& s = slot_of(w.buffer);
+            ++s.users;
+            a.handles.at(a.size) = s.handle;
+            --s.users;
+            if (!a.handles.at(a.size)) { return false; }
+            a.wants.at(a.size) = {dmasync::read(a.handles.at(a.size)).node, w.mode};
+            ++a.size;
+        }
+        return a.size != 0;
+    }
+
+    /// A set of the actor's own, or that of its thread: locked again, changed, or found to be in use.
+    bool choose_set(actor& a, const operation& o) {
+        if (!media_ || closing_ || !choose_buffers(a, o)) { return false; }
+        const bool shared = a.id % 2 == 0;
+        auto& its = shared ? sets_.at(static_cast<std::size_t>(o.thread)).set : a.own_set;
+        if (its == nullptr) {
+            ++domain_users_;
+            its = std::make_unique<lock_set>(*media_, "set");
+            --domain_users_;
+        }
+        a.set = its.get();
+        std::error_code in_use;
+        a.set->clear(in_use);
+        if (in_use) {
+            if (!shared || in_use != errc::already_locked) { violated(invariant::answers, "lock_set::clear"); }
+            take_over(a, sets_.at(static_cast<std::size_t>(o.thread)));
+            return true;
+        }
+        fill_set(a);
+        if (shared) { remember_set(a, sets_.at(static_cast<std::size_t>(o.thread))); }
+        return true;
+    }
+
+    /// What stands twice in the wishes is in the set once.
+    static void fill_set(actor& a) {
+        std::size_t n = 0;
+        for (std::size_t i = 0; i < a.size; ++i) {
+            std::error_code ec;
+            a.set->add(a.handles.at(i), a.wants.at(i).mode, ec);
+            if (ec && ec != errc::duplicate_buffer) {
+                violated(invariant::answers, "lock_set::add: %s", ec.message().c_str());
+            }
+            if (!ec) { a.wants.at(n++) = a.wants.at(i); }
+        }
+        a.size = n;
+    }
+
+    static void remember_set(const actor& a, shared_set& s) {
+        s.wants = a.wants;
+        s.size = a.size;
+    }
+
+    static void take_over(actor& a, const shared_set& s) {
+        a.wants = s.wants;
+        a.size = s.size;
+    }
+
+    void choose_options(actor& a, const operation& o) {
+        if (o.stoppable) {
+            a.stop.emplace();
+            a.token = a.stop->get_token();
+            a.options.stop = a.token;
+        }
+        if (o.lease != 0) {
+            a.options.lease = o.lease == -1 ? no_lease : std::chrono::nanoseconds{o.lease == -2 ? 0 : o.lease};
+        }
+        if (o.deadline != 0) {
+            a.options.deadline = event_loop::later(time_now(), std::chrono::nanoseconds{o.deadline});
+        }
+        if (o.on != nothing) { a.options.on = &loop(o.on); }
+        if (o.always) { a.options.cpu_access = cpu_access::always; }
+        if (o.ignore) { a.options.fences = fences::ignore; }
+        a.options.user = reinterpret_cast<void*>(static_cast<std::intptr_t>(a.id)); // NOLINT(performance-no-int-to-ptr)
+    }
+
+    [[nodiscard]] static event_loop::time_point time_now() {
+        return event_loop::time_point{std::chrono::nanoseconds{time_of_notes}};
+    }
+
+    /// An acquisition has its outcome.
+    void settle(actor& a) {
+        if (a.destroyed) { violated(invariant::outcome, "#%d was resumed though it is gone", a.id); }
+        if (a.done) { violated(invariant::outcome, "#%d was told twice", a.id); }
+        if (a.parts[0].held) {
+            if (a.ec) { violated(invariant::answers, "#%d was granted with an error", a.id); }
+            note("#%d holds", a.id);
+            begin_holding(a);
+        } else {
+            note("#%d is refused: error %d", a.id, a.ec.value());
+            ++refused_;
+            check_refusal(a);
+        }
+        const bool quick = a.asked->quick && a.parts[0].held;
+        a.busy = quick;
+        a.done = true;
+        if (quick) {
+            unlock(a, a.parts[0]);
+            a.busy = false;
+        }
+    }
+
+    void begin_holding(actor& a) {
+        part& p = a.parts[0];
+        for (std::size_t i = 0; i < a.size; ++i) {
+            book_.add({a.id, &p.held, a.wants.at(i).buffer, a.wants.at(i).mode, nothing, 0});
+        }
+        p.ends = p.held.expires_at().time_since_epoch().count();
+    }
+
+    void check_refusal(const actor& a) {
+        const auto value = static_cast<errc>(a.ec.value());
+        if (a.ec.category() != dmasync::error_category()) {
+            if (!injected_ || p_.dma_bufs == 0) {
+                violated(invariant::answers, "#%d: %s", a.id, a.ec.message().c_str());
+            }
+            return;
+        }
+        if (!may_be_refused(a, value)) { violated(invariant::answers, "#%d: %s", a.id, a.ec.message().c_str()); }
+    }
+
+    [[nodiscard]] bool may_be_refused(const actor& a, errc why) const {
+        const operation& o = *a.asked;
+        switch (why) {
+        case errc::timed_out: return o.deadline != 0 && time_of_notes >= a.options.deadline.time_since_epoch().count();
+        case errc::cancelled: return o.stoppable && a.stop->stop_requested();
+        case errc::would_block: return o.what == verb::try_lock;
+        case errc::invalid_lease: return o.lease == -2;
+        case errc::duplicate_buffer: return a.set == nullptr && has_duplicate(a);
+        case errc::already_locked: return a.set != nullptr;
+        case errc::closed: return closed_something_;
+        case errc::fence_failed:
+        case errc::fence_timed_out: return p_.dma_bufs != 0;
+        case errc::lease_expired: return o.lease != -1;
+        default: return false;
+        }
+    }
+
+    [[nodiscard]] static bool has_duplicate(const actor& a) {
+        for (std::size_t i = 0; i < a.size; ++i) {
+            for (std::size_t k = 0; k < i; ++k) {
+                if (a.wants.at(i).buffer == a.wants.at(k).buffer) { return true; }
+            }
+        }
+        return false;
+    }
+
+    // ---- acting ------------------------------------------------------------------------------------------------------
+
+    void act(int number, const operation& o) {
+        actor* a = o.target == nothing ? nullptr : actors_[static_cast<std::size_t>(o.target)].get();
+        if (a == nullptr || a->asked == nullptr) { return; }
+        if (o.what == verb::request_stop) {
+            if (a->stop) {
+                note("stop is requested of #%d", a->id);
+                a->stop->request_stop();
+            }
+            return;
+        }
+        if (o.what == verb::destroy) {
+            destroy(*a, o);
+            return;
+        }
+        if (!a->done || a->busy) { return; }
+        a->busy = true;
+        act_on_hold(number, *a, o);
+        a->busy = false;
+    }
+
+    /// Where it would resume, and not before it has suspended.
+    void destroy(actor& a, const operation& o) {
+        const int on = a.asked->on == nothing ? 0 : a.asked->on;
+        if (!a.begun || a.done || a.destroyed || o.thread != on) { return; }
+        note("#%d is destroyed while it waits", a.id);
+        a.destroyed = true;
+        ++destroyed_;
+        a.coroutine.destroy();
+        a.handles = {};
+    }
+
+    void act_on_hold(int number, actor& a, const operation& o) {
+        if (o.what == verb::unlock || o.what == verb::renew || o.what == verb::hand_to_device ||
+            o.what == verb::release_on || o.what == verb::watch_stop) {
+            part* p = any_part(a, static_cast<std::size_t>(number));
+            if (p != nullptr) { act_on_part(number, a, *p, o); }
+            return;
+        }
+        slot& s = slot_of(o.buffer);
+        ++s.users;
+        const buffer b = s.handle;
+        --s.users;
+        if (!b) { return; }
+        for (part& p : a.parts) {
+            if (p.held && book_.find(p.held, dmasync::read(b).node) != nullptr) {
+                act_on_buffer(number, a, p, b, o);
+                return;
+            }
+        }
+    }
+
+    static part* any_part(actor& a, std::size_t from) {
+        for (std::size_t i = 0; i < a.parts.size(); ++i) {
+            part& p = a.parts.at((from + i) % a.parts.size());
+            if (p.held) { return &p; }
+        }
+        return nullptr;
+    }
+
+    void act_on_part(int number, actor& a, part& p, const operation& o) {
+        switch (o.what) {
+        case verb::unlock: unlock(a, p); break;
+        case verb::renew: renew(a, p, o.amount); break;
+        case verb::hand_to_device: hand_to_device(a, p); break;
+        case verb::release_on: release_on(number, a, p); break;
+        case verb::watch_stop: watch_stop(a, p); break;
+        default: break;
+        }
+    }
+
+    void act_on_buffer(int number, actor& a, part& p, const buffer& b, const operation& o) {
+        switch (o.what) {
+        case verb::release: release(a, p, b); break;
+        case verb::downgrade: downgrade(a, p, b); break;
+        case verb::split: split(a, p, b); break;
+        case verb::use: use(a, p, b); break;
+        case verb::look_at_token: look_at_token(a, p, b); break;
+        case verb::release_part_on: release_part_on(number, a, p, b); break;
+        case verb::publish: publish(number, a, p, b); break;
+        default: break;
+        }
+    }
+
+    [[nodiscard]] static bool has_expired(const guard& g) {
+        const undisturbed here;
+        return g.expired();
+    }
+
+    /// What a call on a hold may answer besides success: that it is over, if that can be.
+    void check_answer(const char* call, const actor& a, const part& p, bool was_expired, const std::error_code& ec) {
+        if (was_expired && ec != errc::lease_expired) {
+            violated(invariant::late, "%s of #%d, which had expired: %s", call, a.id, ec.message().c_str());
+        }
+        if (ec == errc::lease_expired && time_of_notes < p.ends) {
+            violated(invariant::lease, "%s: #%d has lost its lease too early", call, a.id);
+        }
+        if (!ec || ec == errc::lease_expired) { return; }
+        if (ec.category() != dmasync::error_category() && injected_) { return; }
+        if (ec == errc::invalid_access && p.lent) { return; }
+        violated(invariant::answers, "%s of #%d: %s", call, a.id, ec.message().c_str());
+    }
+
+    void unlock(actor& a, part& p) {
+        if (believe_nonsense && p.downgraded && has_expired(p.held)) { violated(invariant::answers, "nonsense"); }
+        book_.remove(p.held);
+        const bool was_expired = has_expired(p.held);
+        const std::error_code ec = p.held.unlock();
+        note("#%d unlocks: error %d", a.id, ec.value());
+        check_answer("unlock", a, p, was_expired, ec);
+        p.expired = ec == errc::lease_expired;
+        if (!p.expired && p.watched.stop_requested()) {
+            violated(invariant::answers, "#%d was stopped, but had not expired", a.id);
+        }
+        if (p.held) { violated(invariant::answers, "a guard that was unlocked holds"); }
+    }
+
+    void renew(actor& a, part& p, std::int64_t amount) {
+        const bool was_expired = has_expired(p.held);
+        std::error_code ec;
+        const auto until = p.held.renew(std::chrono::nanoseconds{amount}, ec);
+        note("#%d renews: error %d", a.id, ec.value());
+        if (amount <= 0 && ec == errc::invalid_lease) { return; }
+        check_answer("renew", a, p, was_expired, ec);
+        if (ec) { return; }
+        if (until.time_since_epoch().count() < p.ends) { violated(invariant::lease, "renew has made a lease shorter"); }
+        p.ends = until.time_since_epoch().count();
+    }
+
+    void hand_to_device(actor& a, part& p) {
+        const bool was_expired = has_expired(p.held);
+        p.lent = true;
+        std::error_code ec;
+        p.held.hand_to_device(ec);
+        note("#%d is handed to a device: error %d", a.id, ec.value());
+        check_answer("hand_to_device", a, p, was_expired, ec);
+    }
+
+    void release_on(int number, actor& a, part& p) {
+        const bool was_expired = has_expired(p.held);
+        fence done = new_fence(number);
+        std::vector<book::holding> held = book_.take_all(p.held);
+        std::error_code ec;
+        p.held.release_on(std::move(done), ec);
+        note("#%d is released on a fence: error %d", a.id, ec.value());
+        check_answer("release_on", a, p, was_expired, ec);
+        if (!ec) { give_to_device(number, p, held); }
+    }
+
+    /// The domain may have been closed meanwhile: then it waits for no device.
+    void give_to_device(int number, const part& p, const std::vector<book::holding>& held) {
+        if (closing_) { return; }
+        for (book::holding h : held) {
+            h.held = nullptr;
+            h.work = works_[static_cast<std::size_t>(number)];
+            h.ends = p_.overdue_limit > INT64_MAX - p.ends ? INT64_MAX : p.ends + p_.overdue_limit;
+            book_.add(h);
+        }
+    }
+
+    [[nodiscard]] fence new_fence(int number) {
+        const int work = begin_work();
+        works_[static_cast<std::size_t>(number)] = work;
+        if (ending_) { end_work(work, 0); }
+        std::error_code ec;
+        return fence::adopt(unique_fd{make_sync_file(work)}, ec);
+    }
+
+    void watch_stop(const actor& a, part& p) {
+        note("#%d takes a stop token", a.id);
+        p.watched = p.held.stop_token();
+    }
+
+    void release(actor& a, part& p, const buffer& b) {
+        const bool was_expired = has_expired(p.held);
+        const book::holding h = book_.take(p.held, dmasync::read(b).node);
+        std::error_code ec;
+        p.held.release(b, ec);
+        note("#%d releases a buffer: error %d", a.id, ec.value());
+        check_answer("release", a, p, was_expired, ec);
+        if (ec == errc::invalid_access) { book_.add(h); }
+    }
+
+    void downgrade(actor& a, part& p, const buffer& b) {
+        const bool was_expired = has_expired(p.held);
+        book::holding h = book_.take(p.held, dmasync::read(b).node);
+        std::error_code ec;
+        p.held.downgrade(b, ec);
+        note("#%d downgrades a buffer: error %d", a.id, ec.value());
+        check_answer("downgrade", a, p, was_expired, ec);
+        if (ec != errc::invalid_access) { h.mode = as_reader(h.mode); }
+        p.downgraded |= !ec;
+        if (ec != errc::lease_expired) { book_.add(h); }
+    }
+
+    void split(actor& a, part& p, const buffer& b) {
+        auto* to = std::find_if(a.parts.begin(), a.parts.end(), [](const part& x) { return !x.held; });
+        if (to == a.parts.end() || &p == to) { return; }
+        const bool was_expired = has_expired(p.held);
+        book::holding h = book_.take(p.held, dmasync::read(b).node);
+        std::error_code ec;
+        to->held = p.held.split(b, ec);
+        note("#%d splits off a buffer: error %d", a.id, ec.value());
+        check_answer("split", a, p, was_expired, ec);
+        if (!ec) {
+            to->ends = p.ends;
+            to->lent = false;
+            to->watched = {};
+            h.held = &to->held;
+        }
+        if (!ec || ec == errc::invalid_access) { book_.add(h); }
+    }
+
+    void release_part_on(int number, actor& a, part& p, const buffer& b) {
+        const bool was_expired = has_expired(p.held);
+        fence done = new_fence(number);
+        book::holding h = book_.take(p.held, dmasync::read(b).node);
+        std::error_code ec;
+        p.held.release_on(b, std::move(done), ec);
+        note("#%d releases a buffer on a fence: error %d", a.id, ec.value());
+        check_answer("release_on", a, p, was_expired, ec);
+        if (ec == errc::invalid_access) { book_.add(h); }
+        if (!ec) { give_to_device(number, p, {h}); }
+    }
+
+    void use(const actor& a, const part& p, const buffer& b) {
+        const bool was_expired = has_expired(p.held);
+        const dmasync::access mode = book_.find(p.held, dmasync::read(b).node)->mode;
+        std::error_code ec;
+        const bool writes = is_write(mode);
+        const bool got = writes ? !p.held.writable_bytes(b, ec).empty() : !p.held.bytes(b, ec).empty();
+        note("#%d uses a buffer: error %d", a.id, ec.value());
+        if (got != !ec) { violated(invariant::answers, "bytes with an error, or none without"); }
+        if (was_expired && got) { violated(invariant::token, "#%d has expired and still gets bytes", a.id); }
+        if (is_dma(mode) && ec == errc::invalid_access && !was_expired) { return; }
+        if (is_dma(mode) && got) { violated(invariant::answers, "a device's hold gives bytes"); }
+        check_answer("bytes", a, p, was_expired, ec);
+    }
+
+    void look_at_token(const actor& a, const part& p, const buffer& b) {
+        const bool was_expired = has_expired(p.held);
+        std::error_code ec;
+        const std::uint64_t token = p.held.token(b, ec);
+        const std::uint64_t latest = b.token();
+        note("#%d looks at its token", a.id);
+        if (ec) { violated(invariant::answers, "token of #%d: %s", a.id, ec.message().c_str()); }
+        if (token > latest || (was_expired && token == latest)) {
+            violated(invariant::token, "the token of #%d does not tell that it has expired", a.id);
+        }
+    }
+
+    void publish(int number, const actor& a, part& p, const buffer& b) {
+        const bool was_expired = has_expired(p.held);
+        const fence f = new_fence(number);
+        std::error_code ec;
+        p.held.publish(b, f, ec);
+        note("#%d publishes a fence: error %d", a.id, ec.value());
+        if (ec != errc::not_a_dma_buf) { check_answer("publish", a, p, was_expired, ec); }
+    }
+
+    // ---- the world ---------------------------------------------------------------------------------------------------
+
+    void begin_work_on(int number, const operation& o) {
+        const slot& s = slot_of(o.buffer);
+        if (s.dma_buf == nothing || ending_) { return; }
+        const int work = begin_work();
+        works_[static_cast<std::size_t>(number)] = work;
+        note("a device begins to use buffer %d", o.buffer);
+        add_work(s.dma_buf, work, o.amount != 0);
+    }
+
+    void end_work_of(const operation& o) {
+        const int work = o.target == nothing ? nothing : works_[static_cast<std::size_t>(o.target)];
+        if (work == nothing || !is_pending(work)) { return; }
+        note("the work of #%d ends: error %d", o.target, o.error);
+        book_.remove_work(work);
+        end_work(work, o.error);
+    }
+
+    void pass_time(std::int64_t amount) {
+        const undisturbed here;
+        time_of_notes += amount;
+        note("time passes");
+        for (auto& l : loops_) {
+            if (l) { l->set(time_now()); }
+        }
+    }
+
+    void inject_errors(const operation& o) {
+        const slot& s = slot_of(o.buffer);
+        if (s.dma_buf == nothing || ending_) { return; }
+        constexpr std::array<unsigned long, 3> requests{DMA_BUF_IOCTL_SYNC, DMA_BUF_IOCTL_EXPORT_SYNC_FILE,
+                                                        DMA_BUF_IOCTL_IMPORT_SYNC_FILE};
+        injected_ = true;
+        inject(s.dma_buf, requests.at(static_cast<std::size_t>(o.amount)), o.error, 2);
+    }
+
+    void make_buffer(int b) {
+        slot& s = slot_of(b);
+        if ((p_.dma_bufs >> static_cast<unsigned>(b) & 1U) != 0) { s.dma_buf = make_dma_buf(s.fd); }
+        import_again(b);
+    }
+
+    void close_buffer(int b) {
+        slot& s = slot_of(b);
+        if (!s.handle) { return; }
+        ++s.users;
+        closed_something_ = true;
+        note("buffer %d is closed", b);
+        s.handle.close();
+        --s.users;
+    }
+
+    void drop_buffer(int b) {
+        slot& s = slot_of(b);
+        if (!s.handle || s.users != 0) { return; }
+        note("the handle of buffer %d is dropped", b);
+        const buffer last = std::exchange(s.handle, {});
+    }
+
+    void import_again(int b) {
+        slot& s = slot_of(b);
+        if (!media_ || closing_ || s.users != 0) { return; }
+        ++domain_users_;
+        ++s.users;
+        static std::array<std::array<std::byte, 64>, most_buffers> memory;
+        std::error_code ec;
+        buffer made = s.dma_buf != nothing ? media_->import(unique_fd{open_dma_buf(s.dma_buf)}, "", ec)
+                                           : media_->adopt(memory.at(static_cast<std::size_t>(b)), "", ec);
+        if (ec) { violated(invariant::answers, "import: %s", ec.message().c_str()); }
+        std::swap(s.handle, made);
+        --s.users;
+        --domain_users_;
+    }
+
+    void close_domain() {
+        if (!media_ || closing_ || domain_users_ != 0) { return; }
+        closing_ = closed_something_ = true;
+        note("the domain is destroyed");
+        book_.remove_devices();
+        media_.reset();
+    }
+
+    void take_report(const lease_report& r) {
+        ++reports_.at(static_cast<std::size_t>(r.event));
+        note("report %d", static_cast<int>(r.event));
+    }
+
+    // ---- the end -----------------------------------------------------------------------------------------------------
+
+    /// The last thread: no new operations, no errors; devices finish, guards are unlocked, until nobody waits.
+    void end() {
+        note("the end begins");
+        ending_ = true;
+        book_.remove_devices();
+        forget_injections();
+        end_all_work();
+        int idle = 0;
+        for (int round = 0; !is_over(); ++round) {
+            const std::uint64_t before = progress();
+            if (p_.ends_by_leases && round < 100) {
+                pass_time(10 * ms);
+                unlock_some(true);
+            } else {
+                unlock_some(false);
+            }
+            wake(&over_);
+            wake_all_light_sleepers();
+            while (others_can_run()) { yield(); }
+            idle = progress() == before && (!p_.ends_by_leases || round > 100) ? idle + 1 : 0;
+            if (idle == 4) { report_stuck(); }
+        }
+        check_newcomers();
+        over_ = true;
+        wake(&over_);
+    }
+
+    [[nodiscard]] std::uint64_t progress() const {
+        std::uint64_t n = 0;
+        for (const auto& a : actors_) {
+            if (a == nullptr) { continue; }
+            n += a->done ? 1U : 0U;
+            for (const part& p : a->parts) { n += p.held ? 0U : 1U; }
+        }
+        return n;
+    }
+
+    [[nodiscard]] bool is_over() const {
+        return finished_ == p_.threads && std::none_of(actors_.begin(), actors_.end(), [](const auto& a) {
+                   return a != nullptr &&
+                          (a->waits() || a->busy ||
+                           std::any_of(a->parts.begin(), a->parts.end(), [](const part& p) { return bool{p.held}; }));
+               });
+    }
+
+    /// Unlocks every hold, or those only that no lease ends, and those that have ended.
+    void unlock_some(bool endless_only) {
+        for (const auto& a : actors_) {
+            if (a == nullptr || !a->done || a->busy) { continue; }
+            a->busy = true;
+            for (part& p : a->parts) {
+                if (!p.held) { continue; }
+                if (endless_only && a->asked->lease != -1 && !p.lent && p.ends > time_of_notes && !closing_) {
+                    continue;
+                }
+                if (endless_only && a->asked->lease != -1 && !p.lent && !closing_ && !has_expired(p.held)) { continue; }
+                unlock(*a, p);
+            }
+            a->busy = false;
+        }
+    }
+
+    void report_stuck() const {
+        for (const auto& a : actors_) {
+            if (a != nullptr && a->waits()) { violated(invariant::drains, "#%d never has an outcome", a->id); }
+        }
+        violated(invariant::drains, "a thread does not come to the end of what it does");
+    }
+
+    /// Whoever comes now finds everything free.
+    void check_newcomers() {
+        wake(&over_);
+        while (others_can_run()) { yield(); }
+        for (slot& s : slots_) {
+            if (!s.handle || closing_) { continue; }
+            std::error_code ec;
+            guard g = try_lock(write(s.handle), ec);
+            if (!g && ec != errc::closed) {
+                violated(invariant::drains, "a buffer is not free at the end: %s", ec.message().c_str());
+            }
+        }
+    }
+
+    void tear_down() {
+        for (const auto& a : actors_) {
+            if (a == nullptr) { continue; }
+            for (const part& p : a->parts) {
+                if (p.expired && p.watched.stop_possible() && !p.watched.stop_requested()) {
+                    violated(invariant::answers, "#%d has expired, but was not stopped", a->id);
+                }
+            }
+        }
+        if (!closing_) { check_counters(); }
+        actors_.clear();
+        for (shared_set& s : sets_) { s.set.reset(); }
+        for (int i = 0; i < p_.loops; ++i) {
+            while (loop(i).poll()) {}
+        }
+        if (!closing_) {
+            const std::size_t taken = detail::inspector::taken(detail::inspector::state_of(*media_));
+            if (taken != 0) { violated(invariant::leaks, "%zu claims are left", taken); }
+        }
+        end_of_everything();
+    }
+
+    void end_of_everything() {
+        for (slot& s : slots_) {
+            s.handle = {};
+            if (s.fd >= 0) { unique_fd{std::exchange(s.fd, -1)}.reset(); }
+        }
+        media_.reset();
+        for (auto& l : loops_) { l.reset(); }
+        if (checker_.is_watching()) {
+            violated(invariant::leaks, "the state of the domain outlives all that refers to it");
+        }
+        if (open_descriptors() != 0) { violated(invariant::leaks, "%zu descriptors are left", open_descriptors()); }
+    }
+
+    void check_counters() {
+        const domain_counters c = media_->counters();
+        const tally& seen = checker_.seen;
+        const auto agree = [](const char* what, std::uint64_t counter, std::uint64_t expected) {
+            if (counter != expected) {
+                violated(invariant::counters, "%s: counted %llu, seen %llu", what,
+                         static_cast<unsigned long long>(counter), static_cast<unsigned long long>(expected));
+            }
+        };
+        agree("granted", c.granted_at_once + c.granted_after_wait, seen.grants);
+        agree("expired", c.leases_expired, seen.expirations);
+        agree("expiry reported", c.leases_expired, reports_[0]);
+        agree("overdue reported", c.devices_overdue, reports_[1]);
+        agree("failure reported", c.devices_failed, reports_[2]);
+        agree("timed out", c.timed_out, seen.timeouts);
+        if (c.cancelled < seen.cancellations) { agree("cancelled", c.cancelled, seen.cancellations); }
+    }
+
+    const program& p_;
+    const selection& part_;
+    std::array<std::optional<manual_loop>, most_threads> loops_;
+    std::optional<domain> media_;
+    std::vector<slot> slots_;
+    std::vector<std::unique_ptr<actor>> actors_; // by the number of the operation that asked
+    std::vector<int> works_;                     // likewise
+    std::array<shared_set, most_threads> sets_;
+    std::array<std::uint64_t, 3> reports_{};
+    checker checker_;
+    book book_;
+    std::int64_t start_time_ = 0;
+    std::uint64_t refused_ = 0;
+    std::uint64_t destroyed_ = 0;
+    int domain_users_ = 0;
+    int finished_ = 0; // threads that have done their operations
+    bool closing_ = false;
+    bool closed_something_ = false;
+    bool injected_ = false;
+    bool ending_ = false;
+    bool over_ = false;
+};
+
+void turn::run(work& w, disposition d) noexcept {
+    if (d == disposition::run) { the_world->do_operation(static_cast<turn&>(w).operation); }
+}
+
+} // namespace
+
+/// Called by the atomic that is the domain's lock.
+void lock_freed() noexcept {
+    const undisturbed here;
+    if (!the_world->watcher().is_watching()) { return; }
+    the_world->watcher().look();
+    the_world->holdings().look();
+}
+
+outcome run(const program& p, const selection& part, bool aloud) {
+    start_report(aloud);
+    start_kernel();
+    start_run(p.seed * 2 + 0x5eed + part.schedule * 0x1234567, p.period);
+    auto* w = new world{p, part}; // never freed when the run fails: its threads stand still where they are
+    w->set_up();
+    w->run_all();
+    outcome o;
+    o.good = found().what == invariant::none;
+    o.hash = hash_of_run();
+    o.steps = w->steps;
+    o.switches = switches();
+    o.lease = p.lease;
+    o.seen = w->watcher().seen;
+    if (o.good) { delete w; }
+    return o;
+}
+
+} // namespace sim

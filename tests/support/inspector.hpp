@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file inspector.hpp  Looks into the state of a domain, which nobody else can: for tests of what must be true inside.
+///
+/// Threads: while nobody is in a step of the domain's.
+
+#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/domain.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace dmasync::detail {
+
+struct inspector {
+    [[nodiscard]] static domain_state& state_of(domain& d) noexcept { return *d.state_; }
+
+    /// Has a fresh domain count its tickets from `first`: near their wrap, say.
+    static void restart(domain& d, event_loop& loop, domain_options options, std::uint64_t first) {
+        std::exchange(d.state_, new domain_state{loop, std::move(options), first})->close();
+    }
+
+    /// Appends the claims that have been made since `known` was filled last.
+    class claims {
+    public:
+        template <class Found>
+        void update(domain_state& s, Found found) {
+            claim_pool& pool = static_cast<domain_core&>(s).pool_;
+            for (claim_pool::chunk* c = pool.chunks_; c != newest_; c = c->next) {
+                for (std::size_t i = 0; i < c->count; ++i) { found(*claim_pool::claim_in(*c, i)); }
+            }
+            newest_ = pool.chunks_;
+        }
+
+    private:
+        const claim_pool::chunk* newest_ = nullptr;
+    };
+
+    [[nodiscard]] static std::size_t taken(domain_state& s) noexcept { return core(s).pool_.taken(); }
+    [[nodiscard]] static const buffer_registry& registry(domain_state& s) noexcept { return core(s).registry_; }
+    [[nodiscard]] static const domain_counters& counters(domain_state& s) noexcept { return core(s).counters_; }
+    [[nodiscard]] static const void* lock_word(domain_state& s) noexcept { return &core(s).lock_; }
+    [[nodiscard]] static bool is_owned(domain_state& s) noexcept { return core(s).owned_; }
+    [[nodiscard]] static bool timer_is_late(domain_state& s) noexcept { return core(s).timer_is_late_; }
+    [[nodiscard]] static event_loop::time_point horizon(domain_state& s) noexcept { return core(s).horizon_; }
+
+    /// Whether the state ends with the step that is under way.
+    [[nodiscard]] static bool is_last(domain_state& s) noexcept { return !core(s).owned_ && core(s).is_unused(); }
+
+private:
+    [[nodiscard]] static domain_core& core(domain_state& s) noexcept { return s; }
+};
+
+} // namespace dmasync::detail
