@@ -526,6 +526,27 @@ TEST_CASE("a transaction whose lease ends while it waits waits no longer") {
     CHECK(f.is_free(f.b));
 }
 
+TEST_CASE("a granted lock that has expired before its transaction hears of it is reported, whoever hears first") {
+    manual_loop loop;
+    int reports = 0;
+    domain media{loop, {.lease = 1s, .report = [&](const lease_report&) {
+                            ++reports;
+                            loop.run_ready(); // the second one resumes before its own report is made
+                        }}};
+    const buffer a = media.allocate(64);
+    const buffer b = media.allocate(64);
+    guard late = try_lock(write(a));
+    guard in_the_way = try_lock(write(b));
+    transaction_user u{media};
+    u.lock(write(b));
+    in_the_way.unlock();
+    loop.set(loop.now() + 2s);
+    CHECK(try_lock(write(a))); // finds that both have expired
+    CHECK(u.ec == errc::lease_expired);
+    CHECK(media.counters().leases_expired == 2);
+    CHECK(reports == 2);
+}
+
 TEST_CASE("a lock that is granted while its transaction's lease ends is given back") {
     fixture f;
     guard in_the_way = try_lock(write(f.b), lock_options{.lease = no_lease});

@@ -80,10 +80,10 @@ public:
         }
         if (!why) {
             add(part, *t.hold());
+            leave_book(part); // one that has expired may stand in the list of a sweep that is about to report it
         } else if (part.state.load(std::memory_order_relaxed) == phase::held) {
             end_hold(part, s);
         }
-        leave_book(part);
         t.must_restart |= why == errc::wounded;
         if (why == errc::wounded && part.pinned) {
             t.contended = &part;
