@@ -5,6 +5,7 @@
 #include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_set.hpp>
+#include <dmasync/transaction.hpp>
 
 #include <sim/program.hpp>
 
@@ -36,6 +37,7 @@ struct actor {
     int id = nothing;
     std::array<dmasync::buffer, 4> handles; // while it waits
     std::array<dmasync::detail::request, 4> wants{};
+    std::array<dmasync::detail::request, 4> wishes{}; // what a transaction begins with
     std::size_t size = 0;
     std::optional<std::stop_source> stop;
     std::stop_token token;
@@ -47,6 +49,10 @@ struct actor {
     bool begun = false;        // the coroutine has suspended, or is done
     bool done = false;         // there is an outcome
     bool destroyed = false;    // there will be none
+    bool pausing = false;      // in a turn that cannot be taken back
+    int attempts = 0;          // of a transaction
+    bool wounded = false;      // the last of them was
+    std::array<bool, 4> has{}; // of its buffers
     bool busy = false;         // a thread is at work on its guards
     std::array<part, 4> parts; // the first is what was locked, the others were split off
 

@@ -3,6 +3,7 @@
 /// \file book.hpp  Who holds what, as the users of the library know it: kept apart from what the library believes.
 
 #include <dmasync/guard.hpp>
+#include <dmasync/transaction.hpp>
 
 #include <sim/kernel.hpp>
 #include <sim/report.hpp>
@@ -18,11 +19,12 @@ class book {
 public:
     struct holding {
         int owner;
-        const dmasync::guard* held; // null when a device holds it
+        const dmasync::guard* held; // null when a device or a transaction holds it
         const void* buffer;
         dmasync::access mode;
         int work;          // the device's
         std::int64_t ends; // for a device: it may lose the buffer from then on
+        const dmasync::transaction* incomplete = nullptr;
     };
 
     void clear() { holdings_.clear(); }
@@ -37,13 +39,23 @@ public:
         std::erase_if(holdings_, [&g](const holding& h) { return h.held == &g; });
     }
 
-    void remove_work(int work) {
-        std::erase_if(holdings_, [work](const holding& h) { return h.held == nullptr && h.work == work; });
+    void remove(const dmasync::transaction& t) {
+        std::erase_if(holdings_, [&t](const holding& h) { return h.incomplete == &t; });
     }
 
-    void remove_devices() {
-        std::erase_if(holdings_, [](const holding& h) { return h.held == nullptr; });
+    void remove(const dmasync::transaction& t, const void* buffer) {
+        std::erase_if(holdings_, [&](const holding& h) { return h.incomplete == &t && h.buffer == buffer; });
     }
+
+    void remove_owner(int owner) {
+        std::erase_if(holdings_, [owner](const holding& h) { return h.owner == owner; });
+    }
+
+    void remove_work(int work) {
+        std::erase_if(holdings_, [work](const holding& h) { return is_device(h) && h.work == work; });
+    }
+
+    void remove_devices() { std::erase_if(holdings_, is_device); }
 
     /// Takes out what `g` holds of `buffer`. Returns: its place; one without an owner when it was not there.
     [[nodiscard]] holding take(const dmasync::guard& g, const void* buffer) {
@@ -73,13 +85,6 @@ public:
         return taken;
     }
 
-    [[nodiscard]] bool has_devices() const {
-        for (const holding& h : holdings_) {
-            if (h.held == nullptr) { return true; }
-        }
-        return false;
-    }
-
     /// S1: whoever conflicts does not hold the same buffer at the same time.
     void look() const {
         for (std::size_t i = 0; i < holdings_.size(); ++i) {
@@ -95,8 +100,11 @@ public:
     }
 
 private:
+    [[nodiscard]] static bool is_device(const holding& h) { return h.held == nullptr && h.incomplete == nullptr; }
+
     [[nodiscard]] static bool is_good(const holding& h) {
         const undisturbed here;
+        if (h.incomplete != nullptr) { return !h.incomplete->expired(); }
         return h.held != nullptr ? !h.held->expired() : is_pending(h.work) && time_of_notes < h.ends;
     }
 

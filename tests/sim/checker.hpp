@@ -15,6 +15,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace sim {
@@ -27,12 +28,14 @@ public:
     using inspector = dmasync::detail::inspector;
     using phase = dmasync::detail::phase;
 
-    void watch(dmasync::detail::domain_state& s) {
+    void watch(dmasync::detail::domain_state& s, bool wait_die) {
         state_ = &s;
+        wait_die_ = wait_die;
         known_ = {};
         claims_.clear();
         nodes_.clear();
         seen = {};
+        transactions_.clear();
         oldest_ = no_ticket;
         watched_lock = inspector::lock_word(s);
     }
@@ -49,7 +52,8 @@ public:
     void look() {
         known_.update(*state_, [this](claim& c) { claims_.emplace_back(&c); });
         gather();
-        for (known_claim* k : waiting_) { check_waiter(*k); }
+        for (const known_claim& k : claims_) { check_owner(k); }
+        for (const known_claim* k : waiting_) { check_waiter(*k); }
         for (known_node& n : nodes_) { check_node(n); }
         for (const known_claim& k : claims_) {
             if (k.was != role::over && k.now == role::over) { check_expiry(k); } // before what was granted by it
@@ -78,8 +82,8 @@ private:
         claim* node;
         role was = role::none;
         role now = role::none;
-        bool counted = false; // it has been a hold before
-        std::array<place, 4> held{};
+        bool uncounted = false; // it has been granted something that has not been handed over yet
+        std::array<place, 8> held{};
         std::uint64_t ticket = 0;
         std::int64_t until = 0; // of its lease, as long as it is one
         bool handed_over = false;
@@ -223,7 +227,87 @@ private:
             }
         }
         if (!has_obstacle(c)) { violated(invariant::graph, "#%lld waits, but nobody is in its way", id(c)); }
+        if (wait_die_) {
+            check_waits_of_holder(c);
+        } else {
+            check_waits_for_younger(c);
+        }
     }
+
+    // ---- transactions ------------------------------------------------------------------------------------------------
+
+    /// Wound-wait: who waits for a younger transaction that is not complete has wounded it (R1, S8).
+    void check_waits_for_younger(const claim& c) const {
+        for (const known_claim& k : claims_) {
+            const auto* t = k.node->owner;
+            if (k.now != role::holds || t == nullptr || t == c.owner || !conflicts(c, *k.node)) { continue; }
+            if (is_older(c.ticket, t->ticket) && !t->wounded) {
+                violated(invariant::graph, "#%lld waits for #%lld, which is younger and has not been wounded", id(c),
+                         id(*k.node));
+            }
+        }
+    }
+
+    /// Wait-die: a transaction that has something does not wait for an older one, be that a holder or itself waiting.
+    void check_waits_of_holder(const claim& c) const {
+        if (c.owner == nullptr || !c.owner->holds_anything()) { return; }
+        for (const known_claim& k : claims_) {
+            const auto* t = k.node->owner;
+            if (k.node == &c || t == c.owner || !conflicts(c, *k.node)) { continue; }
+            const bool holds = k.now == role::holds && t != nullptr && is_older(t->ticket, c.ticket);
+            const bool waits = k.now == role::waits && is_older(k.node->ticket, c.ticket);
+            if (holds || waits) {
+                violated(invariant::graph, "#%lld has something, and waits for #%lld, which is older", id(c),
+                         id(*k.node));
+            }
+        }
+    }
+
+    /// A transaction keeps its age, hears of its wounds while it waits, and is not wounded when it is the oldest.
+    void check_owner(const known_claim& k) {
+        const auto* t = k.node->owner;
+        const auto counts = [](role r) { return r == role::waits || r == role::holds; };
+        if (t == nullptr || !(counts(k.now) || (k.now == role::failed && counts(k.was)))) {
+            return;
+        } // else it has no name
+        known_transaction& known = transaction_of(k);
+        if (known.ticket != t->ticket) { violated(invariant::ticket, "#%lld is not as old as it was", id(*k.node)); }
+        const bool fenced = k.node->state.load() == phase::fenced;
+        if (t->wounded && (k.now == role::waits || fenced)) {
+            violated(invariant::outcome, "#%lld has been wounded, and still waits", id(*k.node));
+        }
+        if (!std::exchange(known.wounded, t->wounded) && t->wounded) {
+            ++(wait_die_ ? seen.deaths : seen.wounds);
+            if (is_oldest(*t)) { violated(invariant::complete, "#%lld was wounded, and is the oldest", id(*k.node)); }
+        }
+    }
+
+    [[nodiscard]] bool is_oldest(const dmasync::detail::transaction_node& t) const {
+        for (const known_claim& k : claims_) {
+            const claim& c = *k.node;
+            const bool counts =
+                k.now == role::waits || (k.now == role::holds && (k.was == role::waits || c.owner != nullptr));
+            const std::uint64_t age = c.owner == nullptr ? c.ticket : c.owner->ticket;
+            if (counts && is_older(age, t.ticket)) { return false; }
+        }
+        return true;
+    }
+
+    struct known_transaction {
+        long long id;
+        std::uint64_t ticket;
+        bool wounded;
+    };
+
+    known_transaction& transaction_of(const known_claim& k) {
+        for (known_transaction& t : transactions_) {
+            if (t.id == id(*k.node)) { return t; }
+        }
+        transactions_.push_back({id(*k.node), k.node->owner->ticket, false});
+        return transactions_.back();
+    }
+
+    // ---- graph -------------------------------------------------------------------------------------------------------
 
     [[nodiscard]] bool has_obstacle(const claim& c) const {
         for (const known_claim& k : claims_) {
@@ -234,10 +318,8 @@ private:
     }
 
     [[nodiscard]] static bool conflicts(const claim& a, const claim& b) {
-        for (const entry& x : a.set()) {
-            for (const entry& y : b.set()) {
-                if (x.buffer == y.buffer && x.buffer != nullptr && dmasync::conflict(x.mode, y.mode)) { return true; }
-            }
+        for (const entry& y : b.set()) {
+            if (conflicts(a, y)) { return true; }
         }
         return false;
     }
@@ -260,12 +342,17 @@ private:
 
     void check_holder(known_claim& k) {
         const claim& c = *k.node;
-        const bool moved = k.was == role::none && was_moved_to(c);
-        if (k.was != role::holds && !moved) { check_grant(k); }
-        if (c.state.load() == phase::held && !k.counted) {
-            k.counted = true;
-            seen.grants += moved ? 0U : 1U;
+        for (const entry& e : c.set()) {
+            if (e.buffer == nullptr) { continue; }
+            const place* before = k.was == role::holds ? place_of(k, e.buffer) : nullptr;
+            if (before != nullptr) {
+                check_change(*before, e, c);
+            } else if (!was_moved_to(c, e)) {
+                check_grant(k, e);
+                k.uncounted = true;
+            }
         }
+        if (c.state.load() == phase::held && std::exchange(k.uncounted, false)) { ++seen.grants; }
         if (k.handed_over && is_handed_over(c) && !c.overdue) { check_renewal(k); }
     }
 
@@ -273,16 +360,30 @@ private:
         return c.state.load() == phase::held || c.state.load() == phase::lent;
     }
 
-    /// A part that was split off: the hold it is from had its buffer until this step.
-    [[nodiscard]] bool was_moved_to(const claim& c) const {
+    [[nodiscard]] static const place* place_of(const known_claim& k, const node* b) {
+        for (const place& p : k.held) {
+            if (p.buffer == b) { return &p; }
+        }
+        return nullptr;
+    }
+
+    /// A hold of a buffer has become another: a reader may only become a writer when nobody is in the way (R4).
+    void check_change(const place& before, const entry& e, const claim& c) {
+        if (dmasync::is_write(before.mode) || !dmasync::is_write(e.mode)) { return; }
+        for (const known_claim* w : waiting_) {
+            if (waits_for(*w->node, e.buffer)) {
+                violated(invariant::order, "#%lld was upgraded past #%lld", id(c), id(*w->node));
+            }
+        }
+        check_token(known(e.buffer), e);
+    }
+
+    /// What was split off, or joined to the rest of a transaction: the hold it is from had the buffer until this step.
+    [[nodiscard]] bool was_moved_to(const claim& c, const entry& e) const {
         for (const known_claim& k : claims_) {
             if (k.node == &c || k.was != role::holds || k.node->user != c.user) { continue; }
-            for (const place& p : k.held) {
-                if (p.buffer != nullptr && p.buffer == c.entries[0].buffer && p.mode == c.entries[0].mode &&
-                    !holds_now(k, p.buffer)) {
-                    return true;
-                }
-            }
+            const place* p = place_of(k, e.buffer);
+            if (p != nullptr && p->mode == e.mode && !holds_now(k, e.buffer)) { return true; }
         }
         return false;
     }
@@ -295,15 +396,25 @@ private:
         return false;
     }
 
-    void check_grant(const known_claim& k) {
+    /// R2: no older waiter is passed. A set that has not waited is the youngest; a transaction is as old as it is.
+    void check_grant(const known_claim& k, const entry& e) {
         const claim& c = *k.node;
-        const bool waited = k.was == role::waits;
-        for (const known_claim* other : waiting_) {
-            if (conflicts(c, *other->node) && (!waited || is_older(other->node->ticket, c.ticket))) {
-                violated(invariant::order, "#%lld was granted, and has overtaken #%lld", id(c), id(*other->node));
+        for (const known_claim* w : waiting_) {
+            const bool is_younger = c.owner != nullptr     ? is_older(c.owner->ticket, w->node->ticket)
+                                    : k.was == role::waits ? is_older(c.ticket, w->node->ticket)
+                                                           : false;
+            if (!is_younger && conflicts(*w->node, e)) {
+                violated(invariant::order, "#%lld was granted, and has overtaken #%lld", id(c), id(*w->node));
             }
         }
-        for (const entry& e : c.set()) { check_token(known(e.buffer), e); }
+        check_token(known(e.buffer), e);
+    }
+
+    [[nodiscard]] static bool conflicts(const claim& a, const entry& y) {
+        for (const entry& x : a.set()) {
+            if (x.buffer == y.buffer && x.buffer != nullptr && dmasync::conflict(x.mode, y.mode)) { return true; }
+        }
+        return false;
     }
 
     void check_token(known_node& n, const entry& e) {
@@ -403,7 +514,8 @@ private:
         const known_claim* oldest = nullptr;
         for (known_claim& k : claims_) {
             k.was = k.now;
-            if (k.now == role::none) { k.counted = false; }
+            if (k.now == role::none) { k.uncounted = false; }
+            k.held = {};
             k.ticket = k.node->ticket;
             k.until = ns(k.node->until);
             k.handed_over = k.now == role::holds && is_handed_over(*k.node);
@@ -414,7 +526,6 @@ private:
     }
 
     static void remember_places(known_claim& k) {
-        k.held = {};
         for (std::size_t i = 0; i < k.node->size && i < k.held.size(); ++i) {
             k.held.at(i) = {k.node->entries[i].buffer, k.node->entries[i].mode};
         }
@@ -435,6 +546,8 @@ private:
     std::vector<known_claim> claims_;
     std::vector<known_claim*> waiting_;
     std::vector<known_node> nodes_;
+    std::vector<known_transaction> transactions_;
+    bool wait_die_ = false;
     std::uint64_t oldest_ = no_ticket;
     std::int64_t oldest_since_ = 0;
 };

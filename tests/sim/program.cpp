@@ -46,6 +46,8 @@ private:
         writes_ = 20 + random_.below(70);
         crowd_ = random_.below(3);
         closes_domain_ = random_.percent(10);
+        transacts_ = random_.percent(75);
+        p_.wait_die = random_.percent(40);
     }
 
     operation make() {
@@ -60,11 +62,16 @@ private:
 
     operation ask(operation o) {
         const std::uint32_t dice = random_.below(100);
-        o.what = dice < 50 ? verb::lock : dice < 75 ? verb::lock_set : verb::try_lock;
+        o.what = dice < 35 ? verb::lock : dice < 50 ? verb::lock_set : dice < 60 ? verb::try_lock : verb::transact;
+        if (!transacts_ && o.what == verb::transact) { o.what = verb::lock; }
         if (o.thread >= p_.loops && random_.percent(50)) { o.what = verb::block; }
         add_wishes(o);
         o.on = random_.percent(50) ? std::int8_t{nothing}
                                    : static_cast<std::int8_t>(random_.below(static_cast<std::uint32_t>(p_.loops)));
+        o.blocks = o.what == verb::transact && o.thread >= p_.loops && random_.percent(50);
+        o.pauses = random_.percent(60);
+        o.runs = random_.percent(50);
+        o.amount = static_cast<std::int64_t>(random_.below(1U << 16U)); // what a transaction does in between
         o.always = random_.percent(15);
         o.ignore = random_.percent(15);
         o.stoppable = random_.percent(40);
@@ -101,13 +108,13 @@ private:
         if (o.target == nothing) { return ask(o); }
         const operation& of = p_.operations[static_cast<std::size_t>(o.target)];
         o.buffer = of.wishes.at(random_.below(static_cast<std::uint32_t>(of.size))).buffer;
-        constexpr std::array<verb, 28> verbs{
-            verb::unlock,       verb::unlock,     verb::unlock,          verb::unlock,     verb::unlock,
-            verb::unlock,       verb::unlock,     verb::unlock,          verb::release,    verb::release,
-            verb::downgrade,    verb::downgrade,  verb::split,           verb::renew,      verb::renew,
-            verb::use,          verb::use,        verb::look_at_token,   verb::watch_stop, verb::hand_to_device,
-            verb::release_on,   verb::release_on, verb::release_part_on, verb::publish,    verb::request_stop,
-            verb::request_stop, verb::destroy,    verb::destroy};
+        constexpr std::array<verb, 30> verbs{
+            verb::unlock,     verb::unlock,         verb::unlock,       verb::unlock,     verb::unlock,
+            verb::unlock,     verb::unlock,         verb::unlock,       verb::release,    verb::release,
+            verb::upgrade,    verb::upgrade,        verb::downgrade,    verb::downgrade,  verb::split,
+            verb::renew,      verb::renew,          verb::use,          verb::use,        verb::look_at_token,
+            verb::watch_stop, verb::hand_to_device, verb::release_on,   verb::release_on, verb::release_part_on,
+            verb::publish,    verb::request_stop,   verb::request_stop, verb::destroy,    verb::destroy};
         o.what = verbs.at(random_.below(verbs.size()));
         if (o.what == verb::destroy) {
             o.thread = of.on == nothing ? std::int8_t{0} : of.on;
@@ -177,6 +184,7 @@ private:
     std::uint32_t writes_ = 50;
     std::uint32_t crowd_ = 1;
     bool closes_domain_ = false;
+    bool transacts_ = false;
 };
 
 std::string buffer_name(const program& p, int b) {
@@ -200,6 +208,10 @@ std::string request_in_words(const program& p, const operation& o) {
     if (o.always) { s += ", cpu_access::always"; }
     if (o.ignore) { s += ", fences::ignore"; }
     if (o.stoppable) { s += ", can be stopped"; }
+    if (o.what == verb::transact) {
+        s += o.blocks ? ", blocking" : o.runs ? ", by run_transaction" : "";
+        if (o.pauses && !o.blocks) { s += ", pausing"; }
+    }
     if (o.quick) { s += ", unlock at once"; }
     return s;
 }
@@ -209,9 +221,11 @@ const char* name_of(verb v) {
                                "lock a set",
                                "try_lock",
                                "blocking_lock",
+                               "transaction",
                                "unlock",
                                "release of",
                                "downgrade of",
+                               "try_upgrade of",
                                "split off",
                                "renew",
                                "use",
@@ -252,6 +266,7 @@ std::string in_words(const program& p, int index) {
     case verb::end_work: return s + " #" + std::to_string(o.target) + (o.error != 0 ? " with an error" : "");
     case verb::release:
     case verb::downgrade:
+    case verb::upgrade:
     case verb::split:
     case verb::use:
     case verb::look_at_token:

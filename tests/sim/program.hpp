@@ -16,16 +16,18 @@ inline constexpr int most_buffers = 6;
 inline constexpr int most_threads = 3; // besides the one that ends the run
 inline constexpr int nothing = -1;
 
-/// What a thread does next. Those up to `block` are acquisitions, and known by their place in the program.
+/// What a thread does next. Those up to `transact` are acquisitions, and known by their place in the program.
 enum class verb : std::uint8_t {
     lock,
     lock_set,
     try_lock,
     block,
+    transact,
     // to the acquisition `target`:
     unlock,
     release,
     downgrade,
+    upgrade,
     split,
     renew,
     use,
@@ -67,6 +69,9 @@ struct operation {
     bool ignore = false;      // fences::ignore
     bool stoppable = false;
     bool quick = false;        // unlocked at once when it is granted
+    bool blocks = false;       // a transaction of a thread that waits itself
+    bool pauses = false;       // a transaction that lets a turn of its loop pass before each lock
+    bool runs = false;         // by run_transaction
     std::int64_t lease = 0;    // ns; 0: the domain's, -1: no_lease
     std::int64_t deadline = 0; // ns from now; 0: none
     std::int64_t amount = 0;   // ns, or how often
@@ -82,14 +87,15 @@ struct program {
     std::int64_t lease = 0;
     std::int64_t overdue_limit = 0;
     std::uint64_t first_ticket = 0;
-    std::uint32_t period = 1;    // of preemption
+    std::uint32_t period = 1; // of preemption
+    bool wait_die = false;
     bool ends_by_leases = false; // instead of unlocking, time passes
     std::vector<operation> operations;
 };
 
 [[nodiscard]] program make_program(std::uint64_t seed);
 
-[[nodiscard]] constexpr bool is_acquisition(verb v) noexcept { return v <= verb::block; }
+[[nodiscard]] constexpr bool is_acquisition(verb v) noexcept { return v <= verb::transact; }
 
 /// One operation in words, on one line without a newline.
 [[nodiscard]] std::string in_words(const program& p, int index);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <dmasync/domain.hpp>
 #include <dmasync/manual_loop.hpp>
+#include <dmasync/run_transaction.hpp>
+#include <dmasync/transaction.hpp>
 
 #include <sim/actor.hpp>
 #include <sim/book.hpp>
@@ -46,6 +48,34 @@ struct slot {
     int fd = -1; // the simulation's own descriptor of it
 };
 
+/// Lets a turn of a loop pass, always: `resume_on` does not when it is there already.
+class next_turn {
+public:
+    explicit next_turn(event_loop& l) noexcept : loop_{l}, turn_{*this} {}
+    next_turn(const next_turn&) = delete;
+    next_turn& operator=(const next_turn&) = delete;
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> h) noexcept {
+        waiter_ = h;
+        loop_.post(turn_);
+    }
+    void await_resume() const noexcept {}
+
+private:
+    struct pending : work {
+        explicit pending(next_turn& t) noexcept : work{take}, owner{t} {}
+        static void take(work& w, disposition d) noexcept {
+            if (d == disposition::run) { static_cast<pending&>(w).owner.waiter_.resume(); }
+        }
+        next_turn& owner;
+    };
+
+    event_loop& loop_;
+    std::coroutine_handle<> waiter_;
+    pending turn_;
+};
+
 /// A set that a thread locks again and again, and what is in it.
 struct shared_set {
     std::unique_ptr<lock_set> set;
@@ -76,10 +106,11 @@ public:
                                .name = "simulation",
                                .report = [this](const lease_report& r) { take_report(r); },
                                .overdue_limit = std::chrono::nanoseconds{p_.overdue_limit},
+                               .policy = p_.wait_die ? deadlock_policy::wait_die : deadlock_policy::wound_wait,
                                .reserve = 8};
         media_.emplace(loop(0), options);
         detail::inspector::restart(*media_, loop(0), options, p_.first_ticket);
-        checker_.watch(detail::inspector::state_of(*media_));
+        checker_.watch(detail::inspector::state_of(*media_), p_.wait_die);
         actors_.resize(p_.operations.size());
         works_.assign(p_.operations.size(), nothing);
         slots_.resize(static_cast<std::size_t>(p_.buffers));
@@ -103,7 +134,8 @@ public:
         case verb::lock:
         case verb::lock_set:
         case verb::try_lock:
-        case verb::block: ask(number, o); break;
+        case verb::block:
+        case verb::transact: ask(number, o); break;
         case verb::begin_work: begin_work_on(number, o); break;
         case verb::end_work: end_work_of(o); break;
         case verb::pass_time: pass_time(o.amount); break;
@@ -119,6 +151,8 @@ public:
 
     checker& watcher() { return checker_; }
     book& holdings() { return book_; }
+
+    [[nodiscard]] std::uint64_t retries() const { return retries_; }
 
     std::uint64_t steps = 0;
 
@@ -175,6 +209,10 @@ private:
             place.reset();
             return;
         }
+        if (o.what == verb::transact && (!media_ || closing_)) {
+            place.reset();
+            return;
+        }
         choose_options(a, o);
         a.asked = &o;
         note("#%d asks", number);
@@ -183,12 +221,182 @@ private:
             a.parts[0].held = a.set != nullptr ? a.set->blocking_lock(a.options, a.ec) : any_lock{a}.block_and_take();
             break;
         case verb::try_lock: a.parts[0].held = any_lock{a}.try_and_take(); break;
+        case verb::transact:
+            if (!o.blocks) {
+                a.coroutine = o.runs ? transact_by_itself(*this, a) : transact(*this, a);
+                a.begun = true;
+                return;
+            }
+            transact_blocking(a);
+            break;
         default:
             a.coroutine = acquire(*this, a);
             a.begun = true;
             return;
         }
         settle(a);
+    }
+
+    // ---- transactions ------------------------------------------------------------------------------------------------
+
+    static probe transact(world& w, actor& a) {
+        transaction tx{*w.media_, a.options};
+        std::error_code ec;
+        guard held = co_await attempt(tx, w, a);
+        while (tx.must_restart()) {
+            ++w.retries_;
+            co_await tx.restart(ec);
+            if (ec) {
+                a.ec = ec;
+                break;
+            }
+            held = co_await attempt(tx, w, a);
+        }
+        a.parts[0].held = std::move(held);
+        w.settle(a);
+    }
+
+    static probe transact_by_itself(world& w, actor& a) {
+        std::error_code ec;
+        a.parts[0].held = co_await run_transaction(*w.media_, a.options, ec, attempt, std::ref(w), std::ref(a));
+        if (ec) { a.ec = ec; }
+        if (ec && a.wounded) { ++w.retries_; } // it was to begin again, but did not come to that
+        w.settle(a);
+    }
+
+    void transact_blocking(actor& a) {
+        transaction tx{*media_, a.options};
+        for (;;) {
+            begin_attempt(a);
+            std::error_code ec;
+            for (std::size_t i = 0; i < a.size; ++i) {
+                lock_blocking(tx, a, i, ec);
+                if (!extended(tx, a, i, ec)) { break; }
+            }
+            a.parts[0].held = end_attempt(tx, a, ec);
+            if (!tx.must_restart()) { return; }
+            ++retries_;
+            tx.blocking_restart(ec);
+            a.ec = ec;
+            if (ec) { return; }
+        }
+    }
+
+    /// One buffer after the other, in the order of the wishes.
+    static task<guard> attempt(transaction& tx, world& w, actor& a) {
+        w.begin_attempt(a);
+        std::error_code ec;
+        for (std::size_t i = 0; i < a.size; ++i) {
+            if (a.asked->pauses) {
+                a.pausing = true;
+                co_await next_turn{w.loop(a.asked->on == nothing ? 0 : a.asked->on)};
+                a.pausing = false;
+            }
+            const buffer& b = a.handles.at(i);
+            switch (a.wants.at(i).mode) {
+            case dmasync::access::read: co_await tx.lock(dmasync::read(b), ec); break;
+            case dmasync::access::write: co_await tx.lock(dmasync::write(b), ec); break;
+            case dmasync::access::read_write: co_await tx.lock(read_write(b), ec); break;
+            case dmasync::access::dma_read: co_await tx.lock(dma_read(b), ec); break;
+            case dmasync::access::dma_write: co_await tx.lock(dma_write(b), ec); break;
+            case dmasync::access::dma_read_write: co_await tx.lock(dma_read_write(b), ec); break;
+            }
+            if (!w.extended(tx, a, i, ec)) { break; }
+        }
+        guard held = w.end_attempt(tx, a, ec);
+        co_return held;
+    }
+
+    static void lock_blocking(transaction& tx, const actor& a, std::size_t i, std::error_code& ec) {
+        const buffer& b = a.handles.at(i);
+        switch (a.wants.at(i).mode) {
+        case dmasync::access::read: tx.blocking_lock(dmasync::read(b), ec); break;
+        case dmasync::access::write: tx.blocking_lock(dmasync::write(b), ec); break;
+        case dmasync::access::read_write: tx.blocking_lock(read_write(b), ec); break;
+        case dmasync::access::dma_read: tx.blocking_lock(dma_read(b), ec); break;
+        case dmasync::access::dma_write: tx.blocking_lock(dma_write(b), ec); break;
+        case dmasync::access::dma_read_write: tx.blocking_lock(dma_read_write(b), ec); break;
+        }
+    }
+
+    /// The oldest is never wounded, so nobody begins again for ever.
+    void begin_attempt(actor& a) {
+        constexpr int too_many = 100;
+        note("#%d makes attempt %d", a.id, a.attempts);
+        if (++a.attempts > too_many) { violated(invariant::ends, "#%d begins again and again", a.id); }
+        if (a.asked->runs && !a.asked->blocks && a.attempts > 1) { ++retries_; }
+        a.has = {};
+        a.wounded = false;
+        a.ec = {};
+        a.wants = a.wishes;
+    }
+
+    /// A lock of a transaction has its answer. Returns: whether it goes on.
+    bool extended(transaction& tx, actor& a, std::size_t i, const std::error_code& ec) {
+        note("#%d locks its buffer %d: error %d", a.id, static_cast<std::int64_t>(i), ec.value());
+        const bool has_it = has_before(a, i);
+        if (ec == errc::already_locked) {
+            if (!has_it) { violated(invariant::answers, "#%d does not have what it is said to have", a.id); }
+            return true;
+        }
+        if (has_it && !ec) { violated(invariant::exclusive, "#%d has a buffer twice", a.id); }
+        if (ec) { return false; }
+        a.has.at(i) = true;
+        book_.add({a.id, nullptr, a.wants.at(i).buffer, a.wants.at(i).mode, nothing, 0, &tx});
+        do_in_between(tx, a, i);
+        return true;
+    }
+
+    [[nodiscard]] static bool has_before(const actor& a, std::size_t i) {
+        for (std::size_t k = 0; k < i; ++k) {
+            if (a.has.at(k) && a.wants.at(k).buffer == a.wants.at(i).buffer) { return true; }
+        }
+        return false;
+    }
+
+    /// Something that a transaction may do with what it has, sometimes.
+    void do_in_between(transaction& tx, actor& a, std::size_t i) {
+        const auto what = static_cast<unsigned>(a.asked->amount >> (4 * i)) & 15U;
+        const std::size_t k = what % (i + 1);
+        if (!a.has.at(k)) { return; }
+        const buffer& b = a.handles.at(k);
+        std::error_code ec;
+        if (what < 3) {
+            book_.remove(tx, a.wants.at(k).buffer);
+            tx.release(b, ec);
+            a.has.at(k) = ec && ec != errc::lease_expired;
+        } else if (what < 6) {
+            book_.remove(tx, a.wants.at(k).buffer);
+            tx.downgrade(b, ec);
+            if (!ec) { a.wants.at(k).mode = as_reader(a.wants.at(k).mode); }
+        } else if (what < 9) {
+            const bool up = tx.try_upgrade(b, ec);
+            if (up) { a.wants.at(k).mode = as_writer(a.wants.at(k).mode); }
+        } else if (what == 9) {
+            static_cast<void>(tx.renew(std::chrono::nanoseconds{p_.lease}, ec));
+        }
+        note("#%d does %d in between: error %d", a.id, what, ec.value());
+        const bool good = !ec || ec == errc::lease_expired || ec == errc::would_block ||
+                          (injected_ && ec.category() != dmasync::error_category());
+        if (!good) { violated(invariant::answers, "#%d in between: %s", a.id, ec.message().c_str()); }
+    }
+
+    [[nodiscard]] guard end_attempt(transaction& tx, actor& a, std::error_code ec) {
+        book_.remove(tx);
+        if (ec && ec != errc::already_locked) {
+            a.ec = ec;
+            a.wounded = ec == errc::wounded;
+            if ((ec == errc::wounded) != tx.must_restart()) { violated(invariant::answers, "#%d: must_restart", a.id); }
+            return {};
+        }
+        const bool has_something = std::any_of(a.has.begin(), a.has.end(), [](bool b) { return b; });
+        guard held = tx.done(ec);
+        note("#%d is complete: error %d", a.id, ec.value());
+        a.ec = ec;
+        if (bool{held} != !ec) { violated(invariant::answers, "done() with an error, or none without"); }
+        const bool good = !ec || ec == errc::lease_expired || (ec == errc::not_locked && !has_something);
+        if (!good) { violated(invariant::answers, "#%d: done(): %s", a.id, ec.message().c_str()); }
+        return held;
     }
 
     static probe acquire(world& w, actor& a) {
@@ -213,6 +421,7 @@ private:
             a.wants.at(a.size) = {dmasync::read(a.handles.at(a.size)).node, w.mode};
             ++a.size;
         }
+        a.wishes = a.wants;
         return a.size != 0;
     }
 
@@ -298,6 +507,7 @@ private:
             ++refused_;
             check_refusal(a);
         }
+        if (a.asked->what != verb::transact) { a.handles = {}; }
         const bool quick = a.asked->quick && a.parts[0].held;
         a.busy = quick;
         a.done = true;
@@ -310,6 +520,7 @@ private:
     void begin_holding(actor& a) {
         part& p = a.parts[0];
         for (std::size_t i = 0; i < a.size; ++i) {
+            if (a.asked->what == verb::transact && !a.has.at(i)) { continue; }
             book_.add({a.id, &p.held, a.wants.at(i).buffer, a.wants.at(i).mode, nothing, 0});
         }
         p.ends = p.held.expires_at().time_since_epoch().count();
@@ -333,7 +544,8 @@ private:
         case errc::cancelled: return o.stoppable && a.stop->stop_requested();
         case errc::would_block: return o.what == verb::try_lock;
         case errc::invalid_lease: return o.lease == -2;
-        case errc::duplicate_buffer: return a.set == nullptr && has_duplicate(a);
+        case errc::not_locked: return o.what == verb::transact;
+        case errc::duplicate_buffer: return a.set == nullptr && o.what != verb::transact && has_duplicate(a);
         case errc::already_locked: return a.set != nullptr;
         case errc::closed: return closed_something_;
         case errc::fence_failed:
@@ -377,9 +589,10 @@ private:
     /// Where it would resume, and not before it has suspended.
     void destroy(actor& a, const operation& o) {
         const int on = a.asked->on == nothing ? 0 : a.asked->on;
-        if (!a.begun || a.done || a.destroyed || o.thread != on) { return; }
+        if (!a.begun || a.done || a.destroyed || a.pausing || o.thread != on) { return; }
         note("#%d is destroyed while it waits", a.id);
         a.destroyed = true;
+        book_.remove_owner(a.id);
         ++destroyed_;
         a.coroutine.destroy();
         a.handles = {};
@@ -428,6 +641,7 @@ private:
         switch (o.what) {
         case verb::release: release(a, p, b); break;
         case verb::downgrade: downgrade(a, p, b); break;
+        case verb::upgrade: upgrade(a, p, b); break;
         case verb::split: split(a, p, b); break;
         case verb::use: use(a, p, b); break;
         case verb::look_at_token: look_at_token(a, p, b); break;
@@ -545,6 +759,18 @@ private:
         check_answer("downgrade", a, p, was_expired, ec);
         if (ec != errc::invalid_access) { h.mode = as_reader(h.mode); }
         p.downgraded |= !ec;
+        if (ec != errc::lease_expired) { book_.add(h); }
+    }
+
+    void upgrade(actor& a, part& p, const buffer& b) {
+        const bool was_expired = has_expired(p.held);
+        book::holding h = book_.take(p.held, dmasync::read(b).node);
+        std::error_code ec;
+        const bool up = p.held.try_upgrade(b, ec);
+        note("#%d upgrades a buffer: error %d", a.id, ec.value());
+        if (up != !ec) { violated(invariant::answers, "try_upgrade with an error, or none without"); }
+        if (ec != errc::would_block) { check_answer("try_upgrade", a, p, was_expired, ec); }
+        if (up) { h.mode = as_writer(h.mode); }
         if (ec != errc::lease_expired) { book_.add(h); }
     }
 
@@ -821,6 +1047,12 @@ private:
         if (open_descriptors() != 0) { violated(invariant::leaks, "%zu descriptors are left", open_descriptors()); }
     }
 
+    /// Those that were destroyed as they were about to begin again may or may not have been counted.
+    [[nodiscard]] std::uint64_t seen_retries() {
+        const std::uint64_t counted = media_->counters().retries;
+        return counted <= retries_ + destroyed_ && counted + destroyed_ >= retries_ ? counted : retries_;
+    }
+
     void check_counters() {
         const domain_counters c = media_->counters();
         const tally& seen = checker_.seen;
@@ -835,6 +1067,9 @@ private:
         agree("expiry reported", c.leases_expired, reports_[0]);
         agree("overdue reported", c.devices_overdue, reports_[1]);
         agree("failure reported", c.devices_failed, reports_[2]);
+        agree(p_.wait_die ? "died" : "wounded", p_.wait_die ? c.deaths : c.wounds,
+              p_.wait_die ? seen.deaths : seen.wounds);
+        agree("begun again", c.retries, seen_retries());
         agree("timed out", c.timed_out, seen.timeouts);
         if (c.cancelled < seen.cancellations) { agree("cancelled", c.cancelled, seen.cancellations); }
     }
@@ -852,6 +1087,7 @@ private:
     book book_;
     std::int64_t start_time_ = 0;
     std::uint64_t refused_ = 0;
+    std::uint64_t retries_ = 0;
     std::uint64_t destroyed_ = 0;
     int domain_users_ = 0;
     int finished_ = 0; // threads that have done their operations
@@ -890,6 +1126,7 @@ outcome run(const program& p, const selection& part, bool aloud) {
     o.switches = switches();
     o.lease = p.lease;
     o.seen = w->watcher().seen;
+    o.seen.retries = w->retries();
     if (o.good) { delete w; }
     return o;
 }
