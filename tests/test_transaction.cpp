@@ -488,6 +488,53 @@ TEST_CASE("a set that is younger than a transaction does not wound it") {
     CHECK(set.done());
 }
 
+// ---- many buffers ----------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// A domain of dma-bufs, which are asked for one after the other.
+struct many_dma_bufs {
+    explicit many_dma_bufs(std::size_t reserve) : media{loop, {.report = {}, .reserve = reserve}} {
+        for (const support::fake_dma_buf& memory : memories) { buffers.push_back(media.import(memory.duplicate())); }
+    }
+
+    [[nodiscard]] std::size_t count_free() const {
+        std::size_t n = 0;
+        for (const buffer& b : buffers) {
+            std::error_code ec;
+            n += try_lock(write(b), ec) ? 1U : 0U;
+        }
+        return n;
+    }
+
+    std::array<support::fake_dma_buf, 18> memories;
+    manual_loop loop;
+    domain media;
+    std::vector<buffer> buffers;
+};
+
+} // namespace
+
+TEST_CASE("a transaction has as many dma-bufs as it asks for, and gives all of them back") {
+    many_dma_bufs f{64};
+    transaction_user u{f.media};
+    for (const buffer& b : f.buffers) { CHECK(u.has_locked(write(b))); }
+    CHECK(f.count_free() == 0);
+    guard held = u.tx.done();
+    CHECK(held);
+    CHECK(f.count_free() == 0);
+    held.unlock();
+    CHECK(f.count_free() == f.buffers.size());
+}
+
+TEST_CASE("a transaction finds records for its hold and for the next dma-buf, of whatever size") {
+    many_dma_bufs f{1};
+    transaction_user u{f.media};
+    for (const buffer& b : f.buffers) { CHECK(u.has_locked(read(b))); }
+    u.tx.unlock();
+    CHECK(f.count_free() == f.buffers.size());
+}
+
 // ---- time ------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("the lease of a transaction runs from its first lock; at its end everything has been given away") {

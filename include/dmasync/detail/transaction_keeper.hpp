@@ -51,7 +51,7 @@ public:
             step s{*this};
             why = refuse(t);
             if (why == errc{}) { why = try_extend(t, set, options, part, s); }
-        } while (why == errc::out_of_memory && grow_for(size_with(t, set.size())));
+        } while (why == errc::out_of_memory && grow_for(set.size()) && grow_for(size_with(t, set.size())));
         return why;
     }
 
@@ -238,6 +238,7 @@ private:
         const bool gated = std::any_of(set.begin(), set.end(), [](const request& r) {
             return r.buffer != nullptr && (r.buffer->state & buffer_node::dma_buf) != 0;
         });
+        if (gated && t.held != nullptr && hold_with_room(t, set.size(), s) == nullptr) { return errc::out_of_memory; }
         claim* into = gated ? pool_.take(set.size()) : hold_with_room(t, set.size(), s);
         if (into == nullptr) { return errc::out_of_memory; }
         const bool fresh = into != t.held;
