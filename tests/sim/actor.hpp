@@ -35,9 +35,9 @@ struct part {
 struct actor {
     const operation* asked = nullptr;
     int id = nothing;
-    std::array<dmasync::buffer, 4> handles; // while it waits
-    std::array<dmasync::detail::request, 4> wants{};
-    std::array<dmasync::detail::request, 4> wishes{}; // what a transaction begins with
+    std::array<dmasync::buffer, 6> handles; // while it waits
+    std::array<dmasync::detail::request, 6> wants{};
+    std::array<dmasync::detail::request, 6> wishes{}; // what a transaction begins with
     std::size_t size = 0;
     std::optional<std::stop_source> stop;
     std::stop_token token;
@@ -49,10 +49,12 @@ struct actor {
     bool begun = false;        // the coroutine has suspended, or is done
     bool done = false;         // there is an outcome
     bool destroyed = false;    // there will be none
+    bool empty_handle = false; // one of the buffers was dropped before
+    bool gone_to_device = false;
     bool pausing = false;      // in a turn that cannot be taken back
     int attempts = 0;          // of a transaction
     bool wounded = false;      // the last of them was
-    std::array<bool, 4> has{}; // of its buffers
+    std::array<bool, 6> has{}; // of its buffers
     bool busy = false;         // a thread is at work on its guards
     std::array<part, 4> parts; // the first is what was locked, the others were split off
 
@@ -79,7 +81,7 @@ public:
 
 private:
     [[nodiscard]] static dmasync::detail::domain_state* home_of(const actor& a) noexcept {
-        return static_cast<dmasync::detail::buffer_state*>(a.wants[0].buffer)->owner;
+        return static_cast<dmasync::detail::buffer_state*>(a.wants.at(0).buffer)->owner;
     }
 };
 

@@ -67,6 +67,7 @@ public:
     }
 
     tally seen;
+    std::vector<bool> stopped; // acquisitions that have been, by number
 
 private:
     enum class role : std::uint8_t { none, waits, holds, failed, over };
@@ -83,7 +84,7 @@ private:
         role was = role::none;
         role now = role::none;
         bool uncounted = false; // it has been granted something that has not been handed over yet
-        std::array<place, 8> held{};
+        std::array<place, 16> held{};
         std::uint64_t ticket = 0;
         std::int64_t until = 0; // of its lease, as long as it is one
         bool handed_over = false;
@@ -226,12 +227,25 @@ private:
                 violated(invariant::ticket, "#%lld and #%lld have the same ticket", id(c), id(*other->node));
             }
         }
+        if (is_stopped(c)) { violated(invariant::outcome, "#%lld waits, though stop was requested", id(c)); }
+        if (has_expired_hold(c)) { violated(invariant::lease, "#%lld waits for more of what it has lost", id(c)); }
         if (!has_obstacle(c)) { violated(invariant::graph, "#%lld waits, but nobody is in its way", id(c)); }
         if (wait_die_) {
             check_waits_of_holder(c);
         } else {
             check_waits_for_younger(c);
         }
+    }
+
+    /// A request to stop whoever has this number has been made, and the call has returned.
+    [[nodiscard]] bool is_stopped(const claim& c) const {
+        const auto i = static_cast<std::size_t>(id(c));
+        return i < stopped.size() && stopped[i];
+    }
+
+    [[nodiscard]] static bool has_expired_hold(const claim& c) {
+        const auto* held = c.owner == nullptr ? nullptr : static_cast<const claim*>(c.owner->held);
+        return held != nullptr && held->state.load() == phase::expired;
     }
 
     // ---- transactions ------------------------------------------------------------------------------------------------
@@ -272,8 +286,7 @@ private:
         } // else it has no name
         known_transaction& known = transaction_of(k);
         if (known.ticket != t->ticket) { violated(invariant::ticket, "#%lld is not as old as it was", id(*k.node)); }
-        const bool fenced = k.node->state.load() == phase::fenced;
-        if (t->wounded && (k.now == role::waits || fenced)) {
+        if (t->wounded && k.now == role::waits) { // one that was granted in the same step goes on: it hears of it later
             violated(invariant::outcome, "#%lld has been wounded, and still waits", id(*k.node));
         }
         if (!std::exchange(known.wounded, t->wounded) && t->wounded) {

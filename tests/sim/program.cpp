@@ -65,11 +65,12 @@ private:
         o.what = dice < 35 ? verb::lock : dice < 50 ? verb::lock_set : dice < 60 ? verb::try_lock : verb::transact;
         if (!transacts_ && o.what == verb::transact) { o.what = verb::lock; }
         if (o.thread >= p_.loops && random_.percent(50)) { o.what = verb::block; }
-        add_wishes(o);
+        if (o.what != verb::lock_set || !random_.percent(3)) { add_wishes(o); } // else an empty set
         o.on = random_.percent(50) ? std::int8_t{nothing}
                                    : static_cast<std::int8_t>(random_.below(static_cast<std::uint32_t>(p_.loops)));
         o.blocks = o.what == verb::transact && o.thread >= p_.loops && random_.percent(50);
         o.pauses = random_.percent(60);
+        o.pairs = random_.percent(25);
         o.runs = random_.percent(50);
         o.amount = static_cast<std::int64_t>(random_.below(1U << 16U)); // what a transaction does in between
         o.always = random_.percent(15);
@@ -83,7 +84,8 @@ private:
     }
 
     void add_wishes(operation& o) {
-        const std::uint32_t wanted = 1 + (crowd_ == 0 ? 0 : random_.below(4));
+        const std::uint32_t most = o.what == verb::transact ? 6 : 4;
+        const std::uint32_t wanted = 1 + (crowd_ == 0 ? 0 : random_.below(most));
         const auto buffers = static_cast<std::uint32_t>(p_.buffers);
         for (std::uint32_t i = 0; i < wanted; ++i) {
             const auto b = static_cast<std::int8_t>(random_.below(buffers));
@@ -211,6 +213,7 @@ std::string request_in_words(const program& p, const operation& o) {
     if (o.what == verb::transact) {
         s += o.blocks ? ", blocking" : o.runs ? ", by run_transaction" : "";
         if (o.pauses && !o.blocks) { s += ", pausing"; }
+        if (o.pairs && !o.blocks) { s += ", two at a time"; }
     }
     if (o.quick) { s += ", unlock at once"; }
     return s;

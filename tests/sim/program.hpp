@@ -61,7 +61,7 @@ struct operation {
     std::int8_t thread = 0;
     bool in_turn = false; // done by the thread's loop, in a turn of it
     int target = nothing;
-    std::array<wish, 4> wishes{};
+    std::array<wish, 6> wishes{};
     std::int8_t size = 0;
     std::int8_t buffer = 0;
     std::int8_t on = nothing; // the loop to resume on
@@ -71,6 +71,7 @@ struct operation {
     bool quick = false;        // unlocked at once when it is granted
     bool blocks = false;       // a transaction of a thread that waits itself
     bool pauses = false;       // a transaction that lets a turn of its loop pass before each lock
+    bool pairs = false;        // a transaction that locks two at a time
     bool runs = false;         // by run_transaction
     std::int64_t lease = 0;    // ns; 0: the domain's, -1: no_lease
     std::int64_t deadline = 0; // ns from now; 0: none

@@ -22,7 +22,7 @@ namespace {
 
 using namespace sim;
 
-constexpr const char* usage = R"(usage: dmasync_sim [--seeds FROM COUNT] [--twice]
+constexpr const char* usage = R"(usage: dmasync_sim [--seeds FROM COUNT | --count COUNT] [--twice | --no-shrink]
        dmasync_sim --seed N [--verbose | --quiet] [--keep LIST] [--without-buffers BITS] [--schedule N]
 
 Runs random programs that lock, release, expire, stop, ... in random orders, and looks at every step whether all that has
@@ -31,6 +31,7 @@ to be true of the library is. The same seed gives the same run, on every machine
   --seeds FROM COUNT  these seeds, up to the first that fails: that one is shrunk, and the rest printed with the command
                       that repeats it. FROM by default is DMASYNC_SIM_SEED from the environment, or 1; COUNT 10000
   --twice             each of them twice: both must be the same run
+  --no-shrink         the first that fails is only named
   --seed N            one seed; --verbose prints the program and all that happens
   --keep LIST         only these operations of its program (3,7,9), --without-buffers only some of the buffers
   --schedule N        the same program in another order of switches
@@ -59,6 +60,7 @@ struct command {
     bool verbose = false;
     bool quiet = false;
     bool nonsense = false;
+    bool no_shrink = false;
     selection part;
 };
 
@@ -87,9 +89,9 @@ void print(const totals& t) {
 }
 
 void print_program(const program& p, const selection& part) {
-    std::printf("seed %llu: %d threads, %d with a loop, %d buffers, lease %lld ms, preempted every %u points\n",
-                static_cast<unsigned long long>(p.seed), p.threads, p.loops, p.buffers,
-                static_cast<long long>(p.lease / 1'000'000), p.period);
+    std::printf("seed %llu: %s, %d threads, %d with a loop, %d buffers, lease %lld ms, preempted every %u points\n",
+                static_cast<unsigned long long>(p.seed), p.wait_die ? "wait-die" : "wound-wait", p.threads, p.loops,
+                p.buffers, static_cast<long long>(p.lease / 1'000'000), p.period);
     for (std::size_t i = 0; i < p.operations.size(); ++i) {
         if (part.has(i)) { std::printf("  %s\n", in_words(p, static_cast<int>(i)).c_str()); }
     }
@@ -150,7 +152,7 @@ int report(const command& c, const totals& t, invariant what) {
     std::printf("seed %llu violated %s: %s\n  %s\n", static_cast<unsigned long long>(t.seed), name_of(what), t.text,
                 replay(t.seed, {}, c.nonsense).c_str());
     std::fflush(stdout);
-    if (what == invariant::replay) { return static_cast<int>(what); }
+    if (what == invariant::replay || c.no_shrink) { return static_cast<int>(what); }
     const selection small = shrink(p, what, c.nonsense);
     const auto left = static_cast<int>(std::count(small.operations.begin(), small.operations.end(), true));
     std::printf("shrunk to %d of %zu operations, which violate the same:\n", left, p.operations.size());
@@ -224,6 +226,8 @@ bool parse(int argc, char** argv, command& c) {
             c.verbose = true;
         } else if (word == "--quiet") {
             c.quiet = true;
+        } else if (word == "--no-shrink") {
+            c.no_shrink = true;
         } else if (word == "--nonsense") {
             c.nonsense = true;
         } else {

@@ -79,7 +79,7 @@ private:
 /// A set that a thread locks again and again, and what is in it.
 struct shared_set {
     std::unique_ptr<lock_set> set;
-    std::array<detail::request, 4> wants{};
+    std::array<detail::request, 6> wants{};
     std::size_t size = 0;
 };
 
@@ -113,6 +113,7 @@ public:
         checker_.watch(detail::inspector::state_of(*media_), p_.wait_die);
         actors_.resize(p_.operations.size());
         works_.assign(p_.operations.size(), nothing);
+        checker_.stopped.assign(p_.operations.size(), false);
         slots_.resize(static_cast<std::size_t>(p_.buffers));
         for (int b = 0; b < p_.buffers; ++b) { make_buffer(b); }
     }
@@ -232,6 +233,7 @@ private:
         default:
             a.coroutine = acquire(*this, a);
             a.begun = true;
+            if (a.own_set != nullptr && a.id % 3 == 0) { a.own_set.reset(); } // who waits for it goes on
             return;
         }
         settle(a);
@@ -293,6 +295,17 @@ private:
                 a.pausing = false;
             }
             const buffer& b = a.handles.at(i);
+            if (a.asked->pairs && i + 1 < a.size) {
+                const buffer& next = a.handles.at(i + 1);
+                if (is_write(a.wants.at(i).mode)) {
+                    co_await tx.lock(dmasync::write(b), dmasync::read(next), ec);
+                } else {
+                    co_await tx.lock(dmasync::read(b), dma_write(next), ec);
+                }
+                if (!w.extended_by_two(tx, a, i, ec)) { break; }
+                ++i;
+                continue;
+            }
             switch (a.wants.at(i).mode) {
             case dmasync::access::read: co_await tx.lock(dmasync::read(b), ec); break;
             case dmasync::access::write: co_await tx.lock(dmasync::write(b), ec); break;
@@ -347,6 +360,26 @@ private:
         return true;
     }
 
+    /// Both, or neither.
+    bool extended_by_two(transaction& tx, actor& a, std::size_t i, const std::error_code& ec) {
+        const bool writes = is_write(a.wants.at(i).mode);
+        a.wants.at(i).mode = writes ? dmasync::access::write : dmasync::access::read;
+        a.wants.at(i + 1).mode = writes ? dmasync::access::read : dmasync::access::dma_write;
+        if (ec == errc::already_locked) {
+            if (!has_before(a, i) && !has_before(a, i + 1)) { violated(invariant::answers, "#%d has neither", a.id); }
+            return true;
+        }
+        if (ec) { return false; }
+        if (a.wants.at(i).buffer == a.wants.at(i + 1).buffer || has_before(a, i) || has_before(a, i + 1)) {
+            violated(invariant::exclusive, "#%d has a buffer twice", a.id);
+        }
+        for (const std::size_t k : {i, i + 1}) {
+            a.has.at(k) = true;
+            book_.add({a.id, nullptr, a.wants.at(k).buffer, a.wants.at(k).mode, nothing, 0, &tx});
+        }
+        return true;
+    }
+
     [[nodiscard]] static bool has_before(const actor& a, std::size_t i) {
         for (std::size_t k = 0; k < i; ++k) {
             if (a.has.at(k) && a.wants.at(k).buffer == a.wants.at(i).buffer) { return true; }
@@ -356,7 +389,7 @@ private:
 
     /// Something that a transaction may do with what it has, sometimes.
     void do_in_between(transaction& tx, actor& a, std::size_t i) {
-        const auto what = static_cast<unsigned>(a.asked->amount >> (4 * i)) & 15U;
+        const auto what = static_cast<unsigned>(a.asked->amount >> (2 * i)) & 15U;
         const std::size_t k = what % (i + 1);
         if (!a.has.at(k)) { return; }
         const buffer& b = a.handles.at(k);
@@ -417,12 +450,15 @@ private:
             ++s.users;
             a.handles.at(a.size) = s.handle;
             --s.users;
-            if (!a.handles.at(a.size)) { return false; }
+            if (!a.handles.at(a.size)) {
+                if (a.size == 0 || o.what == verb::lock_set) { return false; }
+                a.empty_handle = true;
+            }
             a.wants.at(a.size) = {dmasync::read(a.handles.at(a.size)).node, w.mode};
             ++a.size;
         }
         a.wishes = a.wants;
-        return a.size != 0;
+        return a.size != 0 || o.size == 0;
     }
 
     /// A set of the actor's own, or that of its thread: locked again, changed, or found to be in use.
@@ -439,13 +475,23 @@ private:
         std::error_code in_use;
         a.set->clear(in_use);
         if (in_use) {
-            if (!shared || in_use != errc::already_locked) { violated(invariant::answers, "lock_set::clear"); }
+            if (!shared || in_use != errc::already_locked || !is_in_use(a.set)) {
+                violated(invariant::answers, "lock_set::clear: %s", in_use.message().c_str());
+            }
             take_over(a, sets_.at(static_cast<std::size_t>(o.thread)));
             return true;
         }
         fill_set(a);
         if (shared) { remember_set(a, sets_.at(static_cast<std::size_t>(o.thread))); }
         return true;
+    }
+
+    /// Whether somebody may still wait or hold by this set; a device's hold ends unseen.
+    [[nodiscard]] bool is_in_use(const lock_set* s) const {
+        return std::any_of(actors_.begin(), actors_.end(), [s](const auto& a) {
+            return a != nullptr && a->set == s && a->asked != nullptr &&
+                   (a->waits() || a->busy || a->gone_to_device || a->parts[0].held);
+        });
     }
 
     /// What stands twice in the wishes is in the set once.
@@ -544,8 +590,11 @@ private:
         case errc::cancelled: return o.stoppable && a.stop->stop_requested();
         case errc::would_block: return o.what == verb::try_lock;
         case errc::invalid_lease: return o.lease == -2;
+        case errc::wrong_domain: return a.empty_handle;
+        case errc::empty_set: return a.set != nullptr && a.size == 0;
         case errc::not_locked: return o.what == verb::transact;
-        case errc::duplicate_buffer: return a.set == nullptr && o.what != verb::transact && has_duplicate(a);
+        case errc::duplicate_buffer:
+            return a.set == nullptr && (o.what != verb::transact || o.pairs) && has_duplicate(a);
         case errc::already_locked: return a.set != nullptr;
         case errc::closed: return closed_something_;
         case errc::fence_failed:
@@ -572,7 +621,7 @@ private:
         if (o.what == verb::request_stop) {
             if (a->stop) {
                 note("stop is requested of #%d", a->id);
-                a->stop->request_stop();
+                if (a->stop->request_stop()) { checker_.stopped[static_cast<std::size_t>(a->id)] = true; }
             }
             return;
         }
@@ -713,6 +762,7 @@ private:
         p.held.release_on(std::move(done), ec);
         note("#%d is released on a fence: error %d", a.id, ec.value());
         check_answer("release_on", a, p, was_expired, ec);
+        a.gone_to_device |= !ec;
         if (!ec) { give_to_device(number, p, held); }
     }
 
