@@ -46,10 +46,11 @@ struct actor {
     dmasync::lock_set* set = nullptr;
     std::error_code ec;
     probe coroutine;
-    bool begun = false;        // the coroutine has suspended, or is done
-    bool done = false;         // there is an outcome
-    bool destroyed = false;    // there will be none
-    bool empty_handle = false; // one of the buffers was dropped before
+    bool begun = false;            // the coroutine has suspended, or is done
+    bool done = false;             // there is an outcome
+    bool destroyed = false;        // there will be none
+    std::uint64_t uses_before = 0; // by devices, when it asked
+    bool empty_handle = false;     // one of the buffers was dropped before
     bool gone_to_device = false;
     bool pausing = false;      // in a turn that cannot be taken back
     int attempts = 0;          // of a transaction

@@ -47,6 +47,7 @@ enum class kind : std::uint8_t { event, sync, buffer, epoll };
 struct use {
     int work;
     bool writes;
+    std::uint64_t number; // of all uses
 };
 
 struct injection {
@@ -78,6 +79,7 @@ struct kernel {
     std::vector<file> files;
     std::vector<int> descriptors; // the file of each; -1 for a free one
     std::size_t open = 0;
+    std::uint64_t uses = 0;
 };
 
 kernel k;
@@ -228,7 +230,7 @@ int export_fences(const dma_buf& b, dma_buf_export_sync_file& r) {
 int import_fences(dma_buf& b, const dma_buf_import_sync_file& r) {
     const file* f = find(r.fd);
     if (f == nullptr || f->what != kind::sync) { return failed(EINVAL); }
-    for (const int p : f->parts) { b.uses.push_back({p, (r.flags & DMA_BUF_SYNC_WRITE) != 0}); }
+    for (const int p : f->parts) { b.uses.push_back({p, (r.flags & DMA_BUF_SYNC_WRITE) != 0, k.uses++}); }
     return 0;
 }
 
@@ -304,6 +306,7 @@ void start_kernel() {
     k.files.clear();
     k.descriptors.clear();
     k.open = 0;
+    k.uses = 0;
 }
 
 std::size_t open_descriptors() noexcept { return k.open; }
@@ -338,7 +341,15 @@ int make_dma_buf(int& fd) {
 int open_dma_buf(int buffer) { return make_file({.what = kind::buffer, .buffer = buffer}); }
 
 void add_work(int buffer, int work, bool writes) {
-    k.buffers[static_cast<std::size_t>(buffer)].uses.push_back({work, writes});
+    k.buffers[static_cast<std::size_t>(buffer)].uses.push_back({work, writes, k.uses++});
+}
+
+std::uint64_t uses_so_far() noexcept { return k.uses; }
+
+bool is_in_use(int buffer, bool for_writing, std::uint64_t uses) {
+    const std::vector<use>& all = k.buffers[static_cast<std::size_t>(buffer)].uses;
+    return std::any_of(all.begin(), all.end(),
+                       [&](const use& u) { return u.number < uses && pending(u.work) && (for_writing || u.writes); });
 }
 
 void inject(int buffer, unsigned long request, int error, int times) {

@@ -35,6 +35,11 @@ void end_all_work();
 /// A device begins to work on a dma-buf.
 void add_work(int buffer, int work, bool writes);
 
+/// How many uses by devices have begun, of all dma-bufs.
+[[nodiscard]] std::uint64_t uses_so_far() noexcept;
+/// Whether a device still is at work on a dma-buf, in the way of a reader or a writer, that was among the first `uses`.
+[[nodiscard]] bool is_in_use(int buffer, bool for_writing, std::uint64_t uses);
+
 /// The next `times` requests of this kind to the dma-buf fail.
 void inject(int buffer, unsigned long request, int error, int times);
 void forget_injections();

@@ -71,6 +71,7 @@ const char* name_of(invariant i) noexcept {
     case invariant::order: return "R2/R5 order";
     case invariant::lease: return "lease";
     case invariant::bracket: return "bracket";
+    case invariant::fence: return "fence";
     case invariant::counters: return "counters";
     case invariant::drains: return "drains";
     case invariant::leaks: return "leaks";

@@ -21,6 +21,7 @@ enum class invariant : std::uint8_t {
     order,          ///< R2, R5 nobody overtakes an older waiter that conflicts; queues are by age
     lease,          ///< no lease ends before its time, none of what is over stays in the book
     bracket,        ///< no END without its START
+    fence,          ///< nobody is given what a device was at work on when he asked
     counters,       ///< they agree with what was seen
     drains,         ///< without faults everything comes to its end, and all is free again
     leaks,          ///< no descriptor and no claim is left

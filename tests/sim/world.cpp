@@ -216,6 +216,7 @@ private:
         }
         choose_options(a, o);
         a.asked = &o;
+        a.uses_before = uses_so_far();
         note("#%d asks", number);
         switch (o.what) {
         case verb::block:
@@ -570,6 +571,18 @@ private:
             book_.add({a.id, &p.held, a.wants.at(i).buffer, a.wants.at(i).mode, nothing, 0});
         }
         p.ends = p.held.expires_at().time_since_epoch().count();
+        if (!a.asked->ignore) { check_fences(a); }
+    }
+
+    void check_fences(const actor& a) const {
+        for (const slot& s : slots_) {
+            if (s.dma_buf == nothing || !s.handle) { continue; }
+            const book::holding* h = book_.find(a.parts[0].held, dmasync::read(s.handle).node);
+            if (h != nullptr && sim::is_in_use(s.dma_buf, is_write(h->mode), a.uses_before)) {
+                violated(invariant::fence, "#%d holds dma-buf %d, and a device is still at work on it", a.id,
+                         s.dma_buf);
+            }
+        }
     }
 
     void check_refusal(const actor& a) {
