@@ -488,6 +488,27 @@ TEST_CASE("a set that is younger than a transaction does not wound it") {
     CHECK(set.done());
 }
 
+TEST_CASE("a transaction whose lock is granted and wounded in one step does not wait for a device") {
+    fixture f;
+    support::fake_dma_buf memory;
+    const buffer shared = f.media.import(memory.duplicate());
+    const guard reader = try_lock(read(shared));
+    support::fake_fence writing = memory.add_fence(access::dma_write);
+    transaction_user old{f.media};
+    transaction_user middle{f.media};
+    transaction_user young{f.media};
+    CHECK(old.has_locked(write(f.a)));
+    CHECK(middle.has_locked(write(f.b)));
+    CHECK(young.has_locked(write(f.c)));
+    middle.lock(write(shared));
+    young.lock(read(shared)); // only the one in the middle is in its way
+    old.lock(write(f.b), write(f.c));
+    f.loop.run_ready();
+    CHECK(middle.ec == errc::wounded);
+    CHECK(young.done());
+    CHECK(young.ec == errc::wounded);
+}
+
 // ---- many buffers ----------------------------------------------------------------------------------------------------
 
 namespace {

@@ -286,7 +286,8 @@ private:
         } // else it has no name
         known_transaction& known = transaction_of(k);
         if (known.ticket != t->ticket) { violated(invariant::ticket, "#%lld is not as old as it was", id(*k.node)); }
-        if (t->wounded && k.now == role::waits) { // one that was granted in the same step goes on: it hears of it later
+        const bool fenced = k.node->state.load() == phase::fenced;
+        if (t->wounded && (k.now == role::waits || fenced)) {
             violated(invariant::outcome, "#%lld has been wounded, and still waits", id(*k.node));
         }
         if (!std::exchange(known.wounded, t->wounded) && t->wounded) {

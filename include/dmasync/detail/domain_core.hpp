@@ -141,10 +141,14 @@ protected:
     /// The same for a part of a transaction, whose buffers it goes on naming, if it still waits.
     void give_up_wait(claim& c, failure why, step& s) noexcept {
         const phase p = c.state.load(std::memory_order_relaxed);
-        const bool just_granted = p == phase::waiting && told_list::is_linked(c);
-        if ((p != phase::waiting && p != phase::fenced) || just_granted) { return; }
+        if (p != phase::waiting && p != phase::fenced) { return; }
         pin(c);
-        give_up(c, why, s);
+        if (p == phase::waiting && told_list::is_linked(c)) { // granted in this step, and about to be told so
+            end_hold(c, s);
+            set_failed(c, why);
+        } else {
+            give_up(c, why, s);
+        }
     }
 
     void leave_queues(claim& c, step& s) noexcept {
