@@ -213,6 +213,39 @@ TEST_CASE("always: a hold that lost its buffer leaves its bracket to the next de
     CHECK(f.told() == "END(RW)");
 }
 
+TEST_CASE("always: what the kernel refuses to end is left to the next device, of that buffer only") {
+    fixture f;
+    const support::fake_dma_buf other;
+    const buffer c = f.media.import(other.duplicate());
+    guard held = try_lock(read(f.b), read(c), lock_options{.cpu_access = cpu_access::always});
+    other.inject(DMA_BUF_IOCTL_SYNC, ENOTTY);
+    SUBCASE("unlock") { CHECK(held.unlock() == std::errc::inappropriate_io_control_operation); }
+    SUBCASE("release_on") { held.release_on(fence{}); }
+    CHECK(try_lock(dma_read(f.b), dma_read(c)));
+    CHECK(f.told() == "START(R) END(R)");
+    CHECK(other.log() == "START(R) END(R)");
+}
+
+TEST_CASE("always: a bracket that could not be opened anew is not ended") {
+    fixture f;
+    guard held = try_lock(write(f.b), lock_options{.cpu_access = cpu_access::always});
+    f.memory.inject(DMA_BUF_IOCTL_SYNC, ENOTTY, 1, 1);
+    std::error_code ec;
+    SUBCASE("downgrade") {
+        held.downgrade(f.b, ec);
+        CHECK(ec == std::errc::inappropriate_io_control_operation);
+        held.unlock();
+        CHECK(f.told() == "START(RW) END(RW)");
+    }
+    SUBCASE("upgrade") {
+        held.downgrade(f.b, ec); // ends, and does not begin again
+        CHECK_FALSE(ec == std::error_code{});
+        CHECK(held.try_upgrade(f.b)); // by the shared bracket then
+        held.unlock();
+        CHECK(f.told() == "START(RW) END(RW) START(RW)");
+    }
+}
+
 TEST_CASE("always: a set whose second bracket fails closes the first") {
     fixture f;
     support::fake_dma_buf other;

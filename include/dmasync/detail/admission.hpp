@@ -95,6 +95,7 @@ public:
             entry& moved = to.entries[to.size++];
             moved.buffer = e.buffer;
             moved.mode = e.mode;
+            moved.own_bracket = std::exchange(e.own_bracket, false);
             if (e.buffer == nullptr) { continue; }
             entry_list::erase(e);
             moved.buffer->unfinished.push_back(moved);

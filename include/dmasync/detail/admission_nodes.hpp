@@ -27,6 +27,7 @@ struct entry : list_hook<place_tag> {
     claim_node* claim = nullptr;   // fixed
     std::uint64_t token = 0;       // the buffer's sequence when the hold ended by revocation
     access mode{};
+    bool own_bracket = false; // the hold has begun a CPU access of its own on this dma-buf, and has to end it
 };
 
 using entry_list = intrusive_list<entry, place_tag>;

@@ -93,6 +93,20 @@ protected:
         return is_fenced(c) && (result ? fail(c, errc::fence_failed) : go_on(c)); // else its turn is to come
     }
 
+    [[nodiscard]] static std::error_code open_own_bracket(entry& e) noexcept {
+        const std::error_code ec = cpu_bracket::enter_always(state_of(e).memory.fd.get(), e.mode);
+        e.own_bracket = !ec;
+        return ec;
+    }
+
+    /// What the kernel refuses to end is left to the next device.
+    static std::error_code close_own_bracket(entry& e) noexcept {
+        const std::error_code ec = cpu_bracket::leave_always(state_of(e).memory.fd.get(), e.mode);
+        if (ec) { state_of(e).bracket.inherit(e.mode); }
+        e.own_bracket = false;
+        return ec;
+    }
+
     /// Ends the brackets that a hold has opened for itself, all or that of one entry. Time stands still for it meanwhile:
     /// it is put back into the book by whoever calls, or ended.
     [[nodiscard]] failure close_own_brackets(claim& c, const entry* only = nullptr) noexcept {
@@ -104,9 +118,9 @@ protected:
             c.state.store(phase::entering, std::memory_order_relaxed);
         }
         failure f;
-        for (const entry& e : c.set()) {
-            if (!owns_bracket(c, e) || (only != nullptr && only != &e)) { continue; }
-            const std::error_code ec = cpu_bracket::leave_always(state_of(e).memory.fd.get(), e.mode);
+        for (entry& e : c.set()) {
+            if (!e.own_bracket || (only != nullptr && only != &e)) { continue; }
+            const std::error_code ec = close_own_bracket(e);
             if (ec && !f) { f = failure::from(ec); }
         }
         return f;
@@ -217,27 +231,22 @@ private:
     }
 
     [[nodiscard]] static failure tell_kernel_of_grant(claim& c) noexcept {
-        for (const entry& e : c.set()) {
+        for (entry& e : c.set()) {
             buffer_state& b = state_of(e);
             if (!b.is_dma_buf()) { continue; }
-            const int fd = b.memory.fd.get();
-            const std::error_code ec =
-                owns_bracket(c, e) ? cpu_bracket::enter_always(fd, e.mode) : b.bracket.enter(fd, e.mode);
+            const bool wants_own = c.brackets == cpu_access::always && !is_dma(e.mode);
+            const std::error_code ec = wants_own ? open_own_bracket(e) : b.bracket.enter(b.memory.fd.get(), e.mode);
             if (ec) {
-                leave_brackets(c, e);
+                leave_brackets(c);
                 return failure::from(ec);
             }
         }
         return {};
     }
 
-    /// Ends what the hold has opened for itself before `failed`.
-    static void leave_brackets(const claim& c, const entry& failed) noexcept {
-        for (const entry& e : c.set()) {
-            if (&e == &failed) { return; }
-            if (owns_bracket(c, e)) {
-                static_cast<void>(cpu_bracket::leave_always(state_of(e).memory.fd.get(), e.mode));
-            }
+    static void leave_brackets(const claim& c) noexcept {
+        for (entry& e : c.set()) {
+            if (e.own_bracket) { close_own_bracket(e); }
         }
     }
 

@@ -175,9 +175,9 @@ private:
             c.state.store(phase::entering, std::memory_order_relaxed); // the kernel is told
         }
         std::error_code ec;
-        if (owns_bracket(c, e)) {
+        if (e.own_bracket) {
             ec = cpu_bracket::leave_always(fd, was);
-            if (!ec) { ec = cpu_bracket::enter_always(fd, e.mode); }
+            if (!ec) { ec = open_own_bracket(e); }
         } else {
             ec = b.bracket.enter(fd, e.mode);
         }
@@ -191,11 +191,8 @@ private:
     /// The hold has no brackets of its own any more. What the kernel refuses to end is left to the next device.
     errc end_cpu_use(claim& c) noexcept {
         if (!c.has_dma_buf || c.brackets != cpu_access::always) { return errc{}; }
-        const failure f = close_own_brackets(c);
-        if (f == errc::lease_expired) { return errc::lease_expired; }
+        if (close_own_brackets(c) == errc::lease_expired) { return errc::lease_expired; }
         const step s{*this};
-        if (f) { inherit_brackets(c); }
-        c.brackets = cpu_access::tracked;
         c.state.store(phase::held, std::memory_order_relaxed);
         reenter_book(c, coarse_now(), c.until);
         return errc{};
@@ -206,7 +203,7 @@ private:
     template <class Change>
     failure change_entry(claim& c, const buffer_state* b, Change change) noexcept {
         entry* e = find(c, b);
-        if (e == nullptr || !owns_bracket(c, *e)) {
+        if (e == nullptr || !e->own_bracket) {
             step s{*this};
             return with_held_entry(c, b, [&](entry& held) { change(held, s); });
         }
@@ -218,7 +215,7 @@ private:
             change(*e, s);
         }
         if (e->buffer != nullptr) {
-            const std::error_code ec = cpu_bracket::enter_always(b->memory.fd.get(), e->mode);
+            const std::error_code ec = open_own_bracket(*e);
             if (ec) { f = failure::from(ec); }
         }
         const step s{*this};
@@ -232,6 +229,7 @@ private:
         to.size = 1;
         to.entries[0].buffer = std::exchange(e.buffer, nullptr);
         to.entries[0].mode = e.mode;
+        to.entries[0].own_bracket = std::exchange(e.own_bracket, false);
         to.has_dma_buf = from.has_dma_buf;
         hold_like(from, to);
     }

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <mutex>
 #include <stop_token>
+#include <utility>
 
 namespace dmasync::detail {
 
@@ -143,8 +144,8 @@ protected:
 
     /// What the hold has opened for itself is closed by the next device.
     static void inherit_brackets(claim& c) noexcept {
-        for (const entry& e : c.set()) {
-            if (owns_bracket(c, e)) { state_of(e).bracket.inherit(e.mode); }
+        for (entry& e : c.set()) {
+            if (std::exchange(e.own_bracket, false)) { state_of(e).bracket.inherit(e.mode); }
         }
     }
 
@@ -164,12 +165,6 @@ protected:
         step s{*this};
         if (--c.reports == 0 && c.state.load(std::memory_order_relaxed) == phase::lent) { unpin(c, s); }
         free_if_done(c, s);
-    }
-
-    /// Whether the hold has a bracket of its own on the buffer of `e`.
-    [[nodiscard]] static bool owns_bracket(const claim& c, const entry& e) noexcept {
-        return c.has_dma_buf && c.brackets == cpu_access::always && e.buffer != nullptr && !is_dma(e.mode) &&
-               state_of(e).is_dma_buf();
     }
 
     [[nodiscard]] lease_report report_of(const claim& c, lease_event event, std::chrono::nanoseconds age,
