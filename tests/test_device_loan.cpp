@@ -369,3 +369,19 @@ TEST_CASE("what the kernel says of a published fence is passed on, and the hold 
         CHECK(!held.unlock());
     }
 }
+
+TEST_CASE("what the kernel refuses to end is left to the next device, and nothing is ended twice") {
+    manual_loop loop;
+    domain media{loop, {.report = {}}};
+    const support::fake_dma_buf refusing;
+    const support::fake_dma_buf good;
+    const buffer a = media.import(refusing.duplicate());
+    const buffer b = media.import(good.duplicate());
+    guard held = try_lock(write(a), write(b), lock_options{.cpu_access = cpu_access::always});
+    refusing.inject(DMA_BUF_IOCTL_SYNC, ENOMEM);
+    held.hand_to_device();
+    held.unlock();
+    CHECK(try_lock(dma_write(a), dma_write(b)));
+    CHECK(refusing.log() == "START(RW) END(RW)");
+    CHECK(good.log() == "START(RW) END(RW)");
+}
