@@ -93,6 +93,11 @@ protected:
         return is_fenced(c) && (result ? fail(c, errc::fence_failed) : go_on(c)); // else its turn is to come
     }
 
+    /// Whether the hold tells the kernel by itself of what the CPU does with this buffer. Threads: the claim's owner.
+    [[nodiscard]] static bool wants_own_bracket(const claim& c, const entry& e) noexcept {
+        return c.brackets == cpu_access::always && c.has_dma_buf && !is_dma(e.mode) && state_of(e).is_dma_buf();
+    }
+
     [[nodiscard]] static std::error_code open_own_bracket(entry& e) noexcept {
         const std::error_code ec = cpu_bracket::enter_always(state_of(e).memory.fd.get(), e.mode);
         e.own_bracket = !ec;
@@ -234,8 +239,8 @@ private:
         for (entry& e : c.set()) {
             buffer_state& b = state_of(e);
             if (!b.is_dma_buf()) { continue; }
-            const bool wants_own = c.brackets == cpu_access::always && !is_dma(e.mode);
-            const std::error_code ec = wants_own ? open_own_bracket(e) : b.bracket.enter(b.memory.fd.get(), e.mode);
+            const std::error_code ec =
+                wants_own_bracket(c, e) ? open_own_bracket(e) : b.bracket.enter(b.memory.fd.get(), e.mode);
             if (ec) {
                 leave_brackets(c);
                 return failure::from(ec);

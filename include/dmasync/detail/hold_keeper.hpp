@@ -203,7 +203,7 @@ private:
     template <class Change>
     failure change_entry(claim& c, const buffer_state* b, Change change) noexcept {
         entry* e = find(c, b);
-        if (e == nullptr || !e->own_bracket) {
+        if (e == nullptr || !wants_own_bracket(c, *e)) {
             step s{*this};
             return with_held_entry(c, b, [&](entry& held) { change(held, s); });
         }
