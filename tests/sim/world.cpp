@@ -1023,7 +1023,8 @@ private:
         std::uint64_t n = 0;
         for (const auto& a : actors_) {
             if (a == nullptr) { continue; }
-            n += a->done ? 1U : 0U;
+            n += static_cast<std::uint64_t>(a->attempts) +
+                 (a->done ? 10U : 0U); // a grant counts, though a guard holds more then
             for (const part& p : a->parts) { n += p.held ? 0U : 1U; }
         }
         return n;
