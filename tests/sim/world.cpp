@@ -634,7 +634,9 @@ private:
         if (o.what == verb::request_stop) {
             if (a->stop) {
                 note("stop is requested of #%d", a->id);
-                if (a->stop->request_stop()) { checker_.stopped[static_cast<std::size_t>(a->id)] = true; }
+                if (a->stop->request_stop() && !a->destroyed) {
+                    checker_.stopped[static_cast<std::size_t>(a->id)] = true;
+                }
             }
             return;
         }
