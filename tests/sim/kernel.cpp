@@ -60,7 +60,6 @@ struct dma_buf {
     std::vector<use> uses;
     std::vector<injection> injections;
     std::array<int, 2> started{}; // for reading, for writing
-    bool has_refused = false;     // a START or END: a hold that changes with `always` may then end what was not started
 };
 
 /// An open file.
@@ -191,7 +190,6 @@ int injected_error(dma_buf& b, unsigned long request) {
     for (injection& i : b.injections) {
         if (i.request != request || i.times == 0) { continue; }
         --i.times;
-        b.has_refused |= request == DMA_BUF_IOCTL_SYNC && i.error != EINTR;
         return i.error;
     }
     return 0;
@@ -203,7 +201,6 @@ int sync(int buffer, std::uint64_t flags) {
     const auto b = static_cast<std::size_t>(buffer);
     int& started = k.buffers[b].started.at(writes ? 1 : 0);
     if ((flags & DMA_BUF_SYNC_END) != 0) {
-        if (started == 0 && k.buffers[b].has_refused) { return 0; } // most exporters do not mind
         if (started == 0) {
             violated(invariant::bracket, "dma-buf %d: END(%s) without a START", buffer, writes ? "RW" : "R");
         }
