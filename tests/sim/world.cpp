@@ -1001,6 +1001,7 @@ private:
         book_.remove_devices();
         forget_injections();
         end_all_work();
+        constexpr int patience = 64; // a transaction that pauses between its locks gets one more in a round
         int idle = 0;
         for (int round = 0; !is_over(); ++round) {
             const std::uint64_t before = progress();
@@ -1014,7 +1015,7 @@ private:
             wake_all_light_sleepers();
             while (others_can_run()) { yield(); }
             idle = progress() == before && (!p_.ends_by_leases || round > 100) ? idle + 1 : 0;
-            if (idle == 4) { report_stuck(); }
+            if (idle == patience) { report_stuck(); }
         }
         check_newcomers();
         over_ = true;
