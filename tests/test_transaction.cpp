@@ -786,6 +786,67 @@ TEST_CASE("a transaction is wounded while it waits for a device") {
     CHECK(young.has_locked(read(camera)));
 }
 
+namespace {
+
+/// Does something just when the library asks whether a device is at work.
+struct interruption : support::meddler {
+    explicit interruption(transaction_user& u, const buffer& b) : who{u}, wants{b} {}
+    int refuse_poll() override {
+        if (!std::exchange(done, true)) { who.lock(write(wants)); }
+        return 0;
+    }
+    transaction_user& who;
+    const buffer& wants;
+    bool done = false;
+};
+
+} // namespace
+
+TEST_CASE("a transaction that is wounded just before it waits for a device does not wait") {
+    fixture f;
+    const support::fake_dma_buf memory;
+    const buffer camera = f.media.import(memory.duplicate());
+    const support::fake_fence work = memory.add_fence(dmasync::access::dma_write);
+    transaction_user old{f.media};
+    transaction_user young{f.media};
+    CHECK(old.has_locked(write(f.a)));
+    CHECK(young.has_locked(write(f.b)));
+    interruption wound{old, f.b};
+    {
+        const support::meddling scope{wound};
+        young.lock(read(camera));
+    }
+    CHECK(wound.done);
+    f.loop.run_ready();
+    CHECK(young.done());
+    CHECK(young.ec == errc::wounded);
+    young.restart();
+    f.loop.run_ready();
+    CHECK(young.done());
+    CHECK(old.done());
+}
+
+TEST_CASE("a thread's transaction that is wounded while it waits for a device gives up on it") {
+    fixture f;
+    const support::fake_dma_buf memory;
+    const buffer camera = f.media.import(memory.duplicate());
+    const support::fake_fence never = memory.add_fence(dmasync::access::dma_write);
+    transaction_user old{f.media};
+    CHECK(old.has_locked(write(f.a)));
+    std::error_code ec;
+    std::jthread thread{[&] {
+        transaction young{f.media};
+        young.blocking_lock(write(f.b), ec);
+        young.blocking_lock(read(camera), ec);
+    }};
+    while (f.media.counters().fences_waited == 0) { std::this_thread::yield(); }
+    old.lock(write(f.b));
+    thread.join();
+    CHECK(ec == errc::wounded);
+    f.loop.run_ready();
+    CHECK(old.done());
+}
+
 // ---- wait-die --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("with wait-die the younger one gives back instead of waiting for an older one") {

@@ -51,8 +51,11 @@ public:
     [[nodiscard]] bool wait_for_fences(claim& c) noexcept {
         {
             step s{*this};
-            if (c.why || (owned_ && c.deadline <= loop_.now())) { // given up before it could wait
-                refuse(c, c.why ? c.why : failure{errc::timed_out}, s);
+            failure why = c.why; // given up before it could wait
+            if (!why && is_wounded(c)) { why = errc::wounded; }
+            if (!why && owned_ && c.deadline <= loop_.now()) { why = errc::timed_out; }
+            if (why) {
+                refuse(c, why, s);
                 return false;
             }
             begin_fence_wait(c, coarse_now());
@@ -132,6 +135,9 @@ protected:
     }
 
 private:
+    /// Whether the claim is a part of a transaction that is to give back what it has. Under the lock.
+    [[nodiscard]] static bool is_wounded(const claim& c) noexcept { return c.owner != nullptr && c.owner->wounded; }
+
     [[nodiscard]] static bool is_fenced(const claim& c) noexcept {
         return c.state.load(std::memory_order_relaxed) == phase::fenced;
     }
@@ -271,11 +277,17 @@ private:
             do {
                 if (stop != nullptr && stop->stop_requested()) { return errc::cancelled; }
                 if (now() == time_point::max()) { return errc::closed; } // the domain is gone
+                if (has_been_wounded(c)) { return errc::wounded; }
                 if (now() >= c.deadline) { return errc::timed_out; }
                 if (now() >= until) { return errc::fence_timed_out; }
             } while (!is_readable(pending.get(), wake.get(), until - now()));
             if (completion_result(pending.get())) { return errc::fence_failed; }
         }
+    }
+
+    [[nodiscard]] bool has_been_wounded(const claim& c) noexcept {
+        const std::lock_guard guard{lock_};
+        return is_wounded(c);
     }
 
     /// The loop's time; the end of all time when the domain, and perhaps its loop, is gone.
