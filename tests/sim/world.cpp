@@ -974,7 +974,8 @@ private:
         buffer made = s.dma_buf != nothing ? media_->import(unique_fd{open_dma_buf(s.dma_buf)}, "", ec)
                                            : media_->adopt(memory.at(static_cast<std::size_t>(b)), "", ec);
         if (ec) { violated(invariant::answers, "import: %s", ec.message().c_str()); }
-        std::swap(s.handle, made);
+        // whoever has begun to lock it meanwhile relies on the handle that there was
+        if (s.users == 1) { std::swap(s.handle, made); }
         --s.users;
         --domain_users_;
     }
