@@ -658,7 +658,9 @@ private:
         a.destroyed = true;
         book_.remove_owner(a.id);
         ++destroyed_;
+        a.busy = true; // its set is in use until it is gone
         a.coroutine.destroy();
+        a.busy = false;
         a.handles = {};
     }
 
