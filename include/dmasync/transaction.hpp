@@ -90,7 +90,8 @@ public:
 
     /// Gives everything back, and begins again with the same age. One that was wounded while it waited waits first, holding
     /// nothing, until it could have had that: no sooner is there a point in trying.
-    /// Errors: `transaction_done`, `timed_out`, `cancelled`, `out_of_memory`; everything is given back all the same.
+    /// Errors: `transaction_done`, and `already_locked` while one of its locks waits: nothing is given back then; `timed_out`,
+    /// `cancelled`: everything has been.
     [[nodiscard]] restart_awaitable restart() noexcept;
     [[nodiscard]] restart_awaitable restart(std::error_code& ec) noexcept;
 
