@@ -232,10 +232,7 @@ private:
         }
         if ((b.state & buffer_node::closed) != 0) { return errc::closed; }
         const bool held = (b.state & (is_write(r.mode) ? buffer_node::held : buffer_node::writer)) != 0;
-        const auto waits_in_front = [&t](const entry* e) { return e != nullptr && older(e->claim->ticket, t.ticket); };
-        const bool overtakes = waits_in_front(b.waiting_writers.front()) ||
-                               (is_write(r.mode) && waits_in_front(b.waiting_readers.front()));
-        return held || overtakes ? errc::would_block : errc{};
+        return held || is_awaited_by_older(b, r.mode, t.ticket) ? errc::would_block : errc{};
     }
 
     /// Undoes the marks of a set that cannot be granted, and looks for what would refuse it for good further on.

@@ -71,6 +71,17 @@ struct claim_node : list_hook<told_tag> {
     [[nodiscard]] std::span<entry> set() const noexcept { return {entries, size}; }
 };
 
+/// Whether ticket `a` was drawn before `b`: right even when the counter has wrapped between them (S6).
+[[nodiscard]] constexpr bool older(std::uint64_t a, std::uint64_t b) noexcept {
+    return static_cast<std::int64_t>(a - b) < 0;
+}
+
+/// Whether somebody who is older than `ticket` waits for a buffer in a way that conflicts with this access.
+[[nodiscard]] inline bool is_awaited_by_older(const buffer_node& b, access mode, std::uint64_t ticket) noexcept {
+    const auto is_older = [ticket](const entry* e) { return e != nullptr && older(e->claim->ticket, ticket); };
+    return is_older(b.waiting_writers.front()) || (is_write(mode) && is_older(b.waiting_readers.front()));
+}
+
 /// The policy's part of a transaction: an acquisition that grows while it holds.
 struct transaction_node : list_hook<wounded_tag> {
     std::uint64_t ticket = 0;      // its age, kept over retries
@@ -102,10 +113,5 @@ struct request {
     buffer_node* buffer;
     access mode;
 };
-
-/// Whether ticket `a` was drawn before `b`: right even when the counter has wrapped between them (S6).
-[[nodiscard]] constexpr bool older(std::uint64_t a, std::uint64_t b) noexcept {
-    return static_cast<std::int64_t>(a - b) < 0;
-}
 
 } // namespace dmasync::detail

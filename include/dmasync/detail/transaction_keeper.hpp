@@ -97,12 +97,8 @@ public:
     /// Returns: the hold; null with `why`.
     [[nodiscard]] claim* complete(transaction_state& t, errc& why) noexcept {
         const step s{*this};
-        why = t.done              ? errc::transaction_done
-              : t.must_restart    ? errc::wounded
-              : t.waiting         ? errc::already_locked
-              : t.held == nullptr ? errc::not_locked
-              : is_over(t)        ? errc::lease_expired
-                                  : errc{};
+        why = standing(t);
+        if (why == errc{} && t.held == nullptr) { why = errc::not_locked; }
         if (why != errc{}) { return nullptr; }
         claim* c = t.hold();
         admission::complete(*c);
@@ -186,11 +182,8 @@ protected:
 
     /// Why a transaction cannot be extended; no error when it can. It hears of its wounds here.
     [[nodiscard]] static errc refuse(transaction_state& t) noexcept {
-        if (t.done) { return errc::transaction_done; }
-        if (t.waiting != nullptr) { return errc::already_locked; }
-        t.must_restart |= t.wounded;
-        if (t.must_restart) { return errc::wounded; }
-        return is_over(t) ? errc::lease_expired : errc{};
+        if (!t.done && t.waiting == nullptr) { t.must_restart |= t.wounded; }
+        return standing(t);
     }
 
     /// Grants the set to a part that was prepared to wait, or says why not.
@@ -213,6 +206,14 @@ protected:
     }
 
 private:
+    /// Why a transaction cannot go on as it is, as far as it has heard; no error when it can.
+    [[nodiscard]] static errc standing(const transaction_state& t) noexcept {
+        if (t.done) { return errc::transaction_done; }
+        if (t.waiting != nullptr) { return errc::already_locked; }
+        if (t.must_restart) { return errc::wounded; }
+        return is_over(t) ? errc::lease_expired : errc{};
+    }
+
     [[nodiscard]] static bool is_over(const transaction_state& t) noexcept {
         return t.held != nullptr && t.hold()->state.load(std::memory_order_relaxed) == phase::expired;
     }

@@ -42,15 +42,13 @@ inline void wound_younger_holders(const claim_node& c, decisions& out) noexcept 
 
 /// Wait-die: whether a transaction with something to give back would have to wait for an older one.
 [[nodiscard]] inline bool must_die(const transaction_node& t, std::span<const request> set) noexcept {
-    const auto waits_in_front = [&t](const entry* e) { return e != nullptr && older(e->claim->ticket, t.ticket); };
     if (!t.holds_anything()) { return false; }
     for (const request& r : set) {
         const buffer_node& b = *r.buffer;
         for (const entry* h = b.unfinished.front(); h != nullptr; h = b.unfinished.next(*h)) {
             if (conflict(r.mode, h->mode) && older(h->claim->owner->ticket, t.ticket)) { return true; }
         }
-        if (waits_in_front(b.waiting_writers.front())) { return true; }
-        if (is_write(r.mode) && waits_in_front(b.waiting_readers.front())) { return true; }
+        if (is_awaited_by_older(b, r.mode, t.ticket)) { return true; }
     }
     return false;
 }
