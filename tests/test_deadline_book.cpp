@@ -66,23 +66,55 @@ TEST_CASE("a moved end counts, and the beginning stays") {
     CHECK(ended_by(b, start + 100ms) == std::set{&i});
 }
 
-TEST_CASE("something without end stays until it leaves") {
+TEST_CASE("something without end is not entered, and may leave all the same") {
     book b;
     item i;
     b.enter(i, start, time_point::max());
+    CHECK(i.since == start);
+    CHECK(i.until == time_point::max());
+    i.until = start; // who looked would see it end
     time_point next;
     CHECK(ended_by(b, start + 24h, &next).empty());
     CHECK(next == time_point::max());
     book::leave(i);
 }
 
-TEST_CASE("something without end costs a search nothing: it is not even looked at") {
+TEST_CASE("a span is counted from the entry") {
     book b;
     item i;
-    b.enter(i, start, time_point::max());
-    i.until = start; // who looked would see it end
-    CHECK(ended_by(b, start + 24h).empty());
+    b.enter(i, start, deadline_span{10ms});
+    CHECK(i.since == start);
+    CHECK(i.until == start + 10ms);
+    CHECK(ended_by(b, start + 9ms).empty());
+    CHECK(ended_by(b, start + 10ms) == std::set{&i});
+}
+
+TEST_CASE("a span counts from an earlier entry whose clock was ahead: it is never shorter") {
+    book b;
+    item first;
+    item second;
+    b.enter(first, start + 1ms, deadline_span{10ms});
+    b.enter(second, start, deadline_span{10ms});
+    CHECK(second.until == start + 11ms);
+}
+
+TEST_CASE("a span that leads beyond the end of time lasts until then") {
+    constexpr auto longest_that_ends = std::chrono::nanoseconds{(std::int64_t{1} << 62U) - 1};
+    book b;
+    item i;
+    b.enter(i, time_point::max() - 1h, deadline_span{longest_that_ends});
+    CHECK(i.until == time_point::max());
     book::leave(i);
+}
+
+TEST_CASE("a span as long as there is has no end") {
+    CHECK(deadline_span{std::chrono::nanoseconds::max()}.is_endless());
+    CHECK(deadline_span{}.is_endless());
+    CHECK_FALSE(deadline_span{24h}.is_endless());
+    book b;
+    item i;
+    b.enter(i, start, deadline_span{std::chrono::nanoseconds::max()});
+    CHECK(i.until == time_point::max());
 }
 
 TEST_CASE("something may be given an end later, and lose it again") {
@@ -124,7 +156,12 @@ TEST_CASE("random entries end exactly when they should, whatever their durations
         } else {
             // a clock that was read before the lock was taken may be a little behind
             const auto duration = std::chrono::microseconds{1ULL << (random() % 24)};
-            b.enter(i, now - std::chrono::microseconds{random() % 50}, now + duration);
+            const time_point read = now - std::chrono::microseconds{random() % 50};
+            if (random() % 2 == 0) {
+                b.enter(i, read, now + duration);
+            } else {
+                b.enter(i, read, deadline_span{duration});
+            }
             inside.insert(&i);
         }
         std::set<item*> expected;

@@ -59,7 +59,7 @@ namespace detail {
 
 /// Stands for options that were not given: nothing to build, nothing to copy.
 struct no_options {
-    static constexpr lock_options value{};
+    static constexpr const lock_options& value = no_lock_options;
 };
 
 struct given_options {
@@ -136,8 +136,8 @@ public:
     explicit lock_awaitable(Args&... args) noexcept
         : Arguments{args...}, lock_operation{this->home(), this->set, this->options.value, this->ec} {}
 
-    [[nodiscard]] bool await_ready() noexcept { return this->try_now(); }
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->suspend(h); }
+    [[nodiscard]] bool await_ready() const noexcept { return false; } // one critical section grants or queues
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->begin(h); }
     [[nodiscard]] guard_type await_resume() { return guard_type{this->take()}; }
 
     [[nodiscard]] guard_type block_and_take() {

@@ -45,4 +45,11 @@ struct lock_options {
 };
 static_assert(std::is_trivially_destructible_v<lock_options>);
 
+namespace detail {
+
+/// Those of a lock that is given none. Known by its address, so that nobody has to look into it.
+inline constexpr lock_options no_lock_options{};
+
+} // namespace detail
+
 } // namespace dmasync

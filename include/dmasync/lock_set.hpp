@@ -71,8 +71,8 @@ public:
         awaitable(lock_set& s, const lock_options& o, std::error_code* ec) noexcept
             : own_options{s.with_defaults(o)}, lock_operation{s.state_, s.requests_, *this->value, ec, &s.live_} {}
 
-        [[nodiscard]] bool await_ready() noexcept { return try_now(); }
-        [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return suspend(h); }
+        [[nodiscard]] bool await_ready() const noexcept { return false; } // as dmasync::lock
+        [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }
         [[nodiscard]] guard await_resume() { return take(); }
 
         [[nodiscard]] guard block_and_take() {

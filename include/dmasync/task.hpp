@@ -67,7 +67,7 @@ private:
     }
 
     detail::atomic<void*> continuation_{nullptr};
-    detail::thread_id starter_;
+    detail::thread_id starter_{};
     bool ended_in_start_ = false; // written and read by the starter only
 };
 

@@ -203,7 +203,7 @@ private:
         c.waiter = h;
         c.blocking = blocking;
         heed_stop();
-        return home_->wait_again(subject_.state_, c, options_);
+        return home_->wait_again(subject_.state_, c, demand_.options);
     }
 
     transaction& subject_;

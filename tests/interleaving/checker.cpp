@@ -333,6 +333,20 @@ public:
         executed(id, true);
     }
 
+    void process_fence(const where& at) {
+        const outside scope{*this};
+        if (is_left_out("fence", at)) { return; }
+        if (how_.mode == settings::search::full && !is_alone()) { stop("a process fence in a full search"); }
+        step({what::write, nothing, 0});
+        note([&](auto& s) { s << "process fence " << place(at); });
+        for (thread_state& t : threads_) {
+            for (std::size_t i = 0; i < locations_used_; ++i) {
+                t.sees.oldest[i] = static_cast<std::uint16_t>(locations_[i].stores.size() - 1);
+            }
+        }
+        last_location_ = nothing;
+    }
+
     void ring(std::uint32_t id, const where& at) {
         const outside scope{*this};
         if (is_left_out("ring", at)) { return; }
@@ -836,6 +850,8 @@ void observe(word value) { running->observe(value); }
 std::uint32_t this_thread() noexcept { return running->current() + 1; }
 
 void pause(where at) noexcept { running->pause(at); }
+
+void process_fence(where at) noexcept { running->process_fence(at); }
 
 location::location(word initial, std::size_t size, const where& made) noexcept
     : id_{running->add_location(initial, size, made)} {}

@@ -49,6 +49,10 @@ private:
 /// Nothing is to be done until what the thread has looked at last is changed by another.
 void pause(where at = where::current()) noexcept;
 
+/// Every thread sees from here on whatever has been stored up to here: membarrier(2). Not in a full search, whose reduction
+/// knows of steps at one location only.
+void process_fence(where at) noexcept;
+
 enum class update : std::uint8_t { exchange, add, subtract, bit_or, bit_and };
 
 /// An atomic object: all the stores to it so far, in modification order.
@@ -97,7 +101,7 @@ public:
 /// One change to the library that the search has to notice: an order that is weaker, or a step that is left out.
 struct mutation {
     std::string function;  // part of the name of the function it is in
-    std::string operation; // load, store, cas, exchange, add, subtract, or, and; ring, wake: left out; empty: any
+    std::string operation; // load, store, cas, exchange, add, subtract, or, and; ring, wake, fence: left out; empty: any
     std::memory_order order = std::memory_order_relaxed; // instead
     unsigned thread = 0;                                 // of this thread only; 0: of all
 };

@@ -186,9 +186,9 @@ void own_brackets_or_expiry() {
 void expiry_seen() {
     device_place p{10ms};
     const std::array<request, 1> set{request{p.screen, access::write}};
-    errc why{};
-    dmasync::detail::claim* held = p.media->try_acquire(set, {}, nullptr, why);
-    check(held != nullptr && !p.media->enter(*held), "a free buffer can be had");
+    dmasync::detail::claim* held = nullptr;
+    const errc why = p.media->try_acquire({set, dmasync::detail::no_lock_options}, held);
+    check(why == errc{} && !p.media->enter(*held), "a free buffer can be had");
     p.loop.set(p.loop.now() + 1s);
     canary before;
     run_threads({

@@ -83,6 +83,14 @@ enum class thread_id : std::uint32_t {}; // 0 is no thread's
 
 [[nodiscard]] inline thread_id this_thread_id() noexcept { return thread_id{interleave::this_thread()}; }
 
+inline void compiler_fence() noexcept {} // steps are in the order of the program
+[[nodiscard]] inline bool has_process_fence() noexcept { return true; }
+[[nodiscard]] inline bool process_fence(interleave::where at = interleave::where::current()) noexcept {
+    interleave::process_fence(at);
+    return true;
+}
+inline constexpr std::uint32_t uses_before_bias = 1000; // never, but where a program says otherwise
+
 inline void spin_hint() noexcept { interleave::pause(); }
 inline void nap() noexcept { interleave::pause(); }
 

@@ -37,15 +37,16 @@ public:
         seen = {};
         transactions_.clear();
         oldest_ = no_ticket;
-        watched_lock = inspector::lock_word(s);
+        watched = {&inspector::lock_of(s), sizeof(dmasync::detail::domain_lock)};
     }
 
     void stop_watching() {
         state_ = nullptr;
-        watched_lock = nullptr;
+        watched = {};
     }
 
     [[nodiscard]] bool is_watching() const { return state_ != nullptr; }
+    [[nodiscard]] bool lock_is_free() const { return inspector::is_free(inspector::lock_of(*state_)); }
     [[nodiscard]] dmasync::detail::domain_state& state() const { return *state_; }
 
     /// The lock is free.
@@ -511,13 +512,21 @@ private:
         for (const known_claim& k : claims_) {
             const phase p = k.node->state.load();
             if (k.now != role::waits && (k.now != role::holds || p == phase::entering)) { continue; }
-            if (!is_in_book(*k.node)) {
+            if (!is_in_book(*k.node) && !may_be_endless(*k.node, p)) {
                 violated(invariant::lease, "#%lld lasts for ever in phase %d", id(*k.node), static_cast<int>(p));
             }
             if (k.node->until < horizon) {
                 violated(invariant::lease, "nobody will look when #%lld ends", id(*k.node));
             }
         }
+    }
+
+    [[nodiscard]] bool may_be_endless(const claim& c, phase p) const {
+        constexpr auto never = dmasync::event_loop::time_point::max();
+        if (c.until != never) { return false; }
+        if (p == phase::fenced) { return c.fence_timeout == dmasync::no_lease && c.deadline == never; }
+        const bool device_may = state_->options().overdue_limit == dmasync::no_lease; // and then the guard goes on
+        return p == phase::waiting || c.lease == dmasync::no_lease || device_may;
     }
 
     [[nodiscard]] static bool is_in_book(const claim& c) {

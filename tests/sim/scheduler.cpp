@@ -25,7 +25,7 @@
 namespace sim {
 
 std::int64_t points_to_preemption = INT64_MAX;
-const void* watched_lock = nullptr;
+watched_lock watched;
 
 namespace {
 

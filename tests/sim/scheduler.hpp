@@ -5,6 +5,7 @@
 /// They are fibers on the one real thread. A run is: `start_run`, `spawn` for each thread, `run_threads`, which returns
 /// when all have ended, or when the run was abandoned: then the process is of no more use for another run.
 
+#include <cstddef>
 #include <cstdint>
 
 namespace sim {
@@ -51,9 +52,17 @@ void wake(const void* address) noexcept;
 /// Ends every sleep that may end early.
 void wake_all_light_sleepers() noexcept;
 
-/// The word of the lock around the state that is looked at whenever it is free.
-extern const void* watched_lock;
-/// That lock has just been freed. Defined by whoever looks.
+/// The lock around the state that is looked at whenever it is free.
+struct watched_lock {
+    const void* at = nullptr;
+    std::size_t size = 0;
+};
+extern watched_lock watched;
+[[nodiscard]] inline bool is_watched(const void* word) noexcept {
+    const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
+    return address(word) - address(watched.at) < watched.size;
+}
+/// A word of that lock has just been set to 0. Defined by whoever looks.
 void lock_freed() noexcept;
 
 /// As long as one exists the running thread is not switched away from.

@@ -34,7 +34,7 @@ public:
         sim::point();
         value_ = v;
         if constexpr (std::is_same_v<T, unsigned>) {
-            if (this == sim::watched_lock && v == 0) { sim::lock_freed(); }
+            if (v == 0 && sim::is_watched(this)) { sim::lock_freed(); }
         }
     }
 
@@ -69,6 +69,9 @@ public:
         return exchange_by([v](T old) { return static_cast<T>(old & v); });
     }
 
+    /// For who looks on.
+    [[nodiscard]] T peek() const noexcept { return value_; }
+
 private:
     template <class Change>
     T exchange_by(Change change) noexcept {
@@ -87,6 +90,14 @@ struct thread_id {
 };
 
 [[nodiscard]] inline thread_id this_thread_id() noexcept { return {sim::current_thread() + 2}; }
+
+inline void compiler_fence() noexcept { sim::point(); }
+[[nodiscard]] inline bool has_process_fence() noexcept { return true; }
+[[nodiscard]] inline bool process_fence() noexcept {
+    sim::point();
+    return true;
+}
+inline constexpr std::uint32_t uses_before_bias = 3;
 
 /// Whoever spins waits for another one: that one goes first.
 inline void spin_hint() noexcept { sim::spin(); }

@@ -1174,10 +1174,10 @@ void turn::run(work& w, disposition d) noexcept {
 
 } // namespace
 
-/// Called by the atomic that is the domain's lock.
+/// Called by the atomics that are the domain's lock. One of them may be 0 while somebody is inside by the other.
 void lock_freed() noexcept {
     const undisturbed here;
-    if (!the_world->watcher().is_watching()) { return; }
+    if (!the_world->watcher().is_watching() || !the_world->watcher().lock_is_free()) { return; }
     the_world->watcher().look();
     the_world->holdings().look();
 }

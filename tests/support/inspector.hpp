@@ -41,7 +41,11 @@ struct inspector {
     [[nodiscard]] static std::size_t taken(domain_state& s) noexcept { return core(s).pool_.taken(); }
     [[nodiscard]] static const buffer_registry& registry(domain_state& s) noexcept { return core(s).registry_; }
     [[nodiscard]] static const domain_counters& counters(domain_state& s) noexcept { return core(s).counters_; }
-    [[nodiscard]] static const void* lock_word(domain_state& s) noexcept { return &core(s).lock_; }
+    [[nodiscard]] static const domain_lock& lock_of(domain_state& s) noexcept { return core(s).lock_; }
+    /// Where the atomics can be looked at without being used.
+    [[nodiscard]] static bool is_free(const domain_lock& l) noexcept {
+        return l.inside_.peek() == 0 && l.shared_.word_.peek() == 0;
+    }
     [[nodiscard]] static bool is_owned(domain_state& s) noexcept { return core(s).owned_; }
     [[nodiscard]] static bool timer_is_late(domain_state& s) noexcept { return core(s).timer_is_late_; }
     [[nodiscard]] static event_loop::time_point horizon(domain_state& s) noexcept { return core(s).horizon_; }

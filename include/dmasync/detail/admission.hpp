@@ -40,7 +40,7 @@ public:
 
     /// Grants the whole of `set` to `c`, or nothing of it (S2).
     /// Errors: `empty_set`, `wrong_domain`, `duplicate_buffer`, `closed`; `would_block` when it has to wait for others.
-    [[nodiscard]] errc try_grant(claim_node& c, std::span<const request> set) noexcept {
+    [[nodiscard, gnu::always_inline]] errc try_grant(claim_node& c, std::span<const request> set) noexcept {
         c.size = 0;
         c.has_dma_buf = false;
         return append(c, set, [](const request& r) { return obstacle_to_newcomer(r); });
@@ -48,7 +48,8 @@ public:
 
     /// The same for a claim of a transaction, beside what that claim has been granted before.
     /// Further error: `already_locked` when the transaction has one of the buffers.
-    [[nodiscard]] errc try_extend(claim_node& c, std::span<const request> set, decisions& out) noexcept {
+    [[nodiscard, gnu::always_inline]] errc try_extend(claim_node& c, std::span<const request> set,
+                                                      decisions& out) noexcept {
         transaction_node& t = *c.owner;
         if (!std::exchange(t.has_ticket, true)) { t.ticket = next_ticket_++; }
         const std::uint32_t before = c.size;
@@ -192,25 +193,32 @@ private:
     }
 
     /// Grants `set` to `c`, behind what it has, unless `obstacle(request)` names one.
+    ///
+    /// A buffer that stands twice in a set shows when it is looked for: a writer finds himself in his own way. Readers do
+    /// not, so they leave the number of the attempt.
     template <class Obstacle>
-    [[nodiscard]] errc append(claim_node& c, std::span<const request> set, Obstacle obstacle_to_it) noexcept {
-        const auto check = [this, attempt = ++attempts_, &obstacle_to_it](const request& r) {
-            if (r.buffer == nullptr || r.buffer->home != this) [[unlikely]] { return errc::wrong_domain; }
-            if (std::exchange(r.buffer->attempt, attempt) == attempt) [[unlikely]] { return errc::duplicate_buffer; }
-            return obstacle_to_it(r);
-        };
-        std::size_t marked = 0;
+    [[nodiscard, gnu::always_inline]] errc append(claim_node& c, std::span<const request> set,
+                                                  Obstacle obstacle_to_it) noexcept {
+        const std::uint64_t attempt = ++attempts_;
+        entry* e = c.entries + c.size;
         std::uint32_t seen = 0;
-        errc obstacle = set.empty() ? errc::empty_set : errc{};
-        for (; obstacle == errc{} && marked < set.size(); ++marked) {
-            obstacle = check(set[marked]);
-            if (obstacle != errc{}) { break; }
-            seen |= mark(*set[marked].buffer, set[marked].mode);
-            c.entries[c.size + marked].buffer = set[marked].buffer;
-            c.entries[c.size + marked].mode = set[marked].mode;
+        for (const request& r : set) {
+            errc obstacle = errc::wrong_domain;
+            if (r.buffer != nullptr && r.buffer->home == this) [[likely]] { obstacle = obstacle_to_it(r); }
+            if (!is_write(r.mode) && obstacle == errc{} && std::exchange(r.buffer->attempt, attempt) == attempt)
+                [[unlikely]] {
+                obstacle = errc::duplicate_buffer;
+            }
+            if (obstacle != errc{}) [[unlikely]] {
+                return give_up(set, static_cast<std::size_t>(&r - set.data()), obstacle, obstacle_to_it);
+            }
+            seen |= mark(*r.buffer, r.mode);
+            e->buffer = r.buffer;
+            e->mode = r.mode;
+            ++e;
         }
-        if (obstacle != errc{}) [[unlikely]] { return give_up(set, marked, obstacle, check); }
-        c.size += static_cast<std::uint32_t>(marked);
+        if (set.empty()) [[unlikely]] { return errc::empty_set; }
+        c.size += static_cast<std::uint32_t>(set.size());
         c.has_dma_buf |= (seen & buffer_node::dma_buf) != 0;
         return errc{};
     }
@@ -227,6 +235,7 @@ private:
     /// What keeps a transaction from a buffer.
     [[nodiscard]] static errc obstacle_to(const transaction_node& t, const request& r) noexcept {
         const buffer_node& b = *r.buffer;
+        if ((b.state & (buffer_node::held | buffer_node::waited | buffer_node::closed)) == 0) [[likely]] { return errc{}; }
         for (const entry* h = b.unfinished.front(); h != nullptr; h = b.unfinished.next(*h)) {
             if (h->claim->owner == &t) { return errc::already_locked; }
         }
@@ -236,15 +245,23 @@ private:
     }
 
     /// Undoes the marks of a set that cannot be granted, and looks for what would refuse it for good further on.
-    template <class Check>
-    [[nodiscard]] static errc give_up(std::span<const request> set, std::size_t marked, errc obstacle,
-                                      const Check& check) noexcept {
+    template <class Obstacle>
+    [[nodiscard, gnu::noinline]] errc give_up(std::span<const request> set, std::size_t marked, errc obstacle,
+                                              const Obstacle& obstacle_to_it) noexcept {
         for (const request& r : set.first(marked)) {
             r.buffer->state -= weight(r.mode);
             r.buffer->sequence -= is_write(r.mode) ? 1U : 0U;
         }
-        for (std::size_t i = marked + 1; obstacle == errc::would_block && i < set.size(); ++i) {
-            if (const errc e = check(set[i]); e != errc{}) { obstacle = e; }
+        const std::uint64_t attempt = ++attempts_;
+        for (const request& r : set) {
+            if (obstacle != errc::would_block) { break; }
+            if (r.buffer == nullptr || r.buffer->home != this) {
+                obstacle = errc::wrong_domain;
+            } else if (std::exchange(r.buffer->attempt, attempt) == attempt) {
+                obstacle = errc::duplicate_buffer;
+            } else if (const errc e = obstacle_to_it(r); e != errc{}) {
+                obstacle = e;
+            }
         }
         return obstacle;
     }

@@ -65,12 +65,14 @@ struct claim : claim_node, timed, work {
     event_loop* loop = nullptr;     // where the coroutine resumes
     std::coroutine_handle<> waiter; // null when abandoned, or not waiting
     std::chrono::nanoseconds lease{};
+    deadline_span lease_span; // of the lease, as the book wants it
     std::size_t waiters_at_expiry = 0;
     std::error_code device_error{}; // that the report is about
     claim** registration = nullptr; // the owning lock_set's mark that it is in use; cleared when it no longer is
     std::stop_source stop{std::nostopstate};
     name label;
     void* user = nullptr;
+    const lock_options* adopted = nullptr; // `no_lock_options` when lease, loop, label and user are what that says
     claim* next_free = nullptr; // the pool's
 
     /// The fence that the claim waits for, or that it is lent until. The loop's thread alone.

@@ -21,11 +21,41 @@ struct timed : list_hook<timed_tag> {
     std::chrono::steady_clock::time_point until{};
 };
 
+/// How long something lasts, and what a book makes of that: worked out once for many entries.
+class deadline_span {
+public:
+    constexpr deadline_span() noexcept = default;
+    /// From about 150 years on it has no end.
+    constexpr explicit deadline_span(std::chrono::nanoseconds length) noexcept : length_{length}, list_{list_of(length)} {}
+
+    [[nodiscard]] constexpr std::chrono::nanoseconds length() const noexcept { return length_; }
+    [[nodiscard]] constexpr bool is_endless() const noexcept { return list_ == endless; }
+
+private:
+    template <class T>
+    friend class deadline_book;
+
+    static constexpr unsigned unit_bits = 20; // durations are told apart in units of 2^20 ns, about a millisecond
+    static constexpr std::uint32_t list_count = 32;
+    static constexpr std::uint32_t endless = list_count; // not a list
+    static constexpr std::chrono::nanoseconds longest{std::int64_t{1} << 62U};
+
+    /// List 0 is for durations below one unit, list i for 2^(i-1) units and above, the last one for all the rest.
+    [[nodiscard]] static constexpr std::uint32_t list_of(std::chrono::nanoseconds length) noexcept {
+        if (length >= longest) { return endless; }
+        const auto units = static_cast<std::uint64_t>(std::max<std::int64_t>(length.count(), 0)) >> unit_bits;
+        return std::min(static_cast<std::uint32_t>(std::bit_width(units)), list_count - 1);
+    }
+
+    std::chrono::nanoseconds length_{longest};
+    std::uint32_t list_ = endless;
+};
+
 /// Keeps `T`s, which derive from `timed`, by *duration*: one list for every power of two, each in order of entry.
 ///
 /// Most things leave long before their time, so nothing is sorted when they enter. Within a list nobody's time comes
 /// before its entry plus the list's shortest duration: a search may stop at the first one for which that is too late.
-/// What has no end is not searched at all.
+/// What has no end is not entered at all.
 /// Threads: one at a time.
 template <class T>
 class deadline_book {
@@ -33,11 +63,21 @@ public:
     using time_point = std::chrono::steady_clock::time_point;
 
     /// Enters `t` at `now`. A `now` that is behind that of an earlier entry is moved up to it: lists stay in order.
+    void enter(T& t, time_point now, deadline_span span) noexcept {
+        latest_ = std::max(latest_, now);
+        t.since = latest_;
+        t.until = time_point::max();
+        if (span.is_endless()) [[unlikely]] { return; }
+        if (span.length() <= time_point::max() - latest_) [[likely]] { t.until = latest_ + span.length(); }
+        lists_[span.list_].push_back(t);
+    }
+
+    /// The same, with an end that is given.
     void enter(T& t, time_point now, time_point until) noexcept {
         latest_ = std::max(latest_, now);
         t.since = latest_;
         t.until = until;
-        (until == time_point::max() ? endless_ : lists_[list_of(until - latest_)]).push_back(t);
+        if (until != time_point::max()) { lists_[deadline_span::list_of(until - latest_)].push_back(t); }
     }
 
     /// Changes when an entered `t` ends; counts as a new entry, but for `since`, when it began.
@@ -48,7 +88,10 @@ public:
         t.since = began; // earlier than the order of the list says: makes a search go on for longer, never stop early
     }
 
-    static void leave(T& t) noexcept { list::erase(t); }
+    /// Takes `t` out, if it is in.
+    static void leave(T& t) noexcept {
+        if (list::is_linked(t)) [[likely]] { list::erase(t); }
+    }
 
     /// Takes out everything that has ended by `now` and hands it to `ended`.
     /// Returns: when the next one ends; `time_point::max()` without one.
@@ -71,38 +114,15 @@ public:
         return next;
     }
 
-    /// Hands over everything, in no particular order.
-    template <class Visit>
-    void for_each(Visit visit) {
-        const auto each_of = [&visit](list& l) {
-            for (T* t = l.front(); t != nullptr;) {
-                T* following = l.next(*t);
-                visit(*t);
-                t = following;
-            }
-        };
-        for (list& l : lists_) { each_of(l); }
-        each_of(endless_);
-    }
-
 private:
     using list = intrusive_list<T, timed_tag>;
-    static constexpr unsigned unit_bits = 20; // durations are told apart in units of 2^20 ns, about a millisecond
-    static constexpr std::size_t list_count = 32;
-
-    /// List 0 is for durations below one unit, list i for 2^(i-1) units and above, the last one for all the rest.
-    [[nodiscard]] static std::size_t list_of(std::chrono::nanoseconds duration) noexcept {
-        const auto units = static_cast<std::uint64_t>(std::max<std::int64_t>(duration.count(), 0)) >> unit_bits;
-        return std::min<std::size_t>(static_cast<std::size_t>(std::bit_width(units)), list_count - 1);
-    }
 
     [[nodiscard]] static time_point not_before(const T& t, std::size_t i) noexcept {
-        const std::int64_t shortest = i == 0 ? 0 : std::int64_t{1} << (i - 1 + unit_bits);
+        const std::int64_t shortest = i == 0 ? 0 : std::int64_t{1} << (i - 1 + deadline_span::unit_bits);
         return t.since + std::chrono::nanoseconds{shortest};
     }
 
-    std::array<list, list_count> lists_; // invariant: in each, order of entry
-    list endless_;                       // invariant: all that last until the end of time, and nothing else
+    std::array<list, deadline_span::list_count> lists_; // invariant: in each, order of entry
     time_point latest_{};
 };
 

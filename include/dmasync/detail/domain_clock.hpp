@@ -4,7 +4,7 @@
 
 #include <dmasync/detail/claim.hpp>
 #include <dmasync/detail/deadline_book.hpp>
-#include <dmasync/detail/spin_lock.hpp>
+#include <dmasync/detail/domain_lock.hpp>
 #include <dmasync/event_loop.hpp>
 
 #include <chrono>
@@ -25,8 +25,13 @@ public:
 protected:
     using claim_list = intrusive_list<claim, timed_tag>;
 
-    domain_clock(event_loop& loop, work::function& on_timer, work::function& on_rearm) noexcept
-        : loop_{loop}, coarse_lag_{loop.coarse_lag()}, timer_{*this, on_timer}, rearm_{*this, on_rearm} {
+    domain_clock(event_loop& loop, bool single_threaded, work::function& on_timer, work::function& on_rearm) noexcept
+        : lock_{single_threaded},
+          has_virtual_time_{loop.has_virtual_time()},
+          loop_{loop},
+          coarse_lag_{loop.coarse_lag()},
+          timer_{*this, on_timer},
+          rearm_{*this, on_rearm} {
         loop_.add_user();
     }
 
@@ -35,14 +40,33 @@ protected:
     /// The loop's time, read the cheap way. The loop need not be there any more when the domain is gone: time stands still.
     [[nodiscard]] time_point coarse_now() const noexcept { return owned_ ? loop_.coarse_now() : time_point{}; }
 
+    /// Locks, and tells the time of it. The clock is read before, so that nobody waits for that.
+    [[nodiscard, gnu::always_inline]] time_point lock_now() noexcept {
+        if (has_virtual_time_) [[unlikely]] {
+            lock_.lock();
+            return coarse_now();
+        }
+        const time_point before = event_loop::coarse_clock();
+        return lock_.lock() ? before : event_loop::coarse_clock();
+    }
+
     /// The coarse clock is behind: the lease is longer by as much as that may be, so that it is never too short.
     [[nodiscard]] time_point lease_end(time_point from, std::chrono::nanoseconds lease) const noexcept {
         return event_loop::later(from + coarse_lag_, lease);
+    }
+    [[nodiscard]] deadline_span span_of(std::chrono::nanoseconds lease) const noexcept {
+        return deadline_span{lease > std::chrono::nanoseconds::max() - coarse_lag_ ? lease : lease + coarse_lag_};
     }
 
     void enter_book(claim& c, time_point now, time_point until) noexcept {
         book_.enter(c, now, until);
         note_deadline(until);
+    }
+
+    /// For a hold, from its grant on.
+    void enter_book(claim& c, time_point now) noexcept {
+        book_.enter(c, now, c.lease_span);
+        note_deadline(c.until);
     }
 
     /// For a hold that goes on: it began when it began.
@@ -52,10 +76,8 @@ protected:
         c.since = began; // as in deadline_book::move
     }
 
-    /// A sweep takes claims out before it knows what becomes of them.
-    static void leave_book(claim& c) noexcept {
-        if (claim_list::is_linked(c)) { claim_list::erase(c); }
-    }
+    /// What has no end is not in it; a sweep takes claims out before it knows what becomes of them.
+    static void leave_book(claim& c) noexcept { deadline_book<claim>::leave(c); }
 
     void note_deadline(time_point until) noexcept {
         if (until < horizon_) [[unlikely]] {
@@ -90,12 +112,13 @@ protected:
     };
 
     // Everything that is not const is changed under the lock only.
-    spin_lock lock_;
+    domain_lock lock_;
     bool owned_ = true;          // the domain object exists
     bool timer_is_late_ = false; // the horizon has come nearer than the loop's timer; false whenever the lock is free
     bool rearm_posted_ = false;  // rearm_ is in the loop's queue
     time_point horizon_ = time_point::max(); // nothing in the book ends earlier; what the loop's timer is set to
-    deadline_book<claim> book_;              // every waiting or held claim
+    deadline_book<claim> book_;              // every waiting or held claim that has an end
+    const bool has_virtual_time_;            // the loop's
     event_loop& loop_;                       // used under the lock while owned_ only: it need not outlive the domain
     const event_loop::clock::duration coarse_lag_; // of the loop
     loop_work<timer> timer_;

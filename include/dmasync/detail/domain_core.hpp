@@ -23,6 +23,13 @@
 
 namespace dmasync::detail {
 
+/// What is asked of a domain by one lock.
+struct demand {
+    std::span<const request> set;
+    const lock_options& options;
+    claim** registration = nullptr; // a lock_set's mark that it is in use
+};
+
 /// The state of a domain, and the changes to it that more than one operation is made of.
 ///
 /// Lives until its domain, the last buffer, the last claim and the last lock_set are gone: they may outlive the domain.
@@ -49,7 +56,7 @@ protected:
 
     domain_core(domain_state& self, event_loop& loop, domain_options options, work::function& on_timer,
                 std::uint64_t first_ticket)
-        : domain_clock{loop, on_timer, on_rearm},
+        : domain_clock{loop, options.single_threaded, on_timer, on_rearm},
           admission_{first_ticket, options.policy},
           pool_{self, resume, fence_ended},
           options_{std::move(options)} {
@@ -66,6 +73,14 @@ protected:
         step& operator=(const step&) = delete;
 
         ~step() {
+            if (out.told.empty() && out.wounded.empty() && dead == nullptr && !home.timer_is_late_ && home.owned_) {
+                home.lock_.unlock();
+            } else {
+                finish();
+            }
+        }
+
+        [[gnu::noinline]] void finish() noexcept {
             if (!out.told.empty() || !out.wounded.empty()) { home.settle(*this); }
             const bool post_rearm = home.timer_is_late_ && home.schedule_timer();
             const bool last = !home.owned_ && home.is_unused();
@@ -84,13 +99,17 @@ protected:
 
     // ---- how claims begin --------------------------------------------------------------------------------------------
 
-    [[nodiscard]] errc try_grant(claim& c, std::span<const request> set, const lock_options& options,
-                                 claim** registration) noexcept {
-        if (lease_of(options).count() <= 0) [[unlikely]] { return errc::invalid_lease; }
-        if (registration != nullptr && *registration != nullptr) { return errc::already_locked; }
-        const errc why = admission_.try_grant(c, set);
-        if (why == errc{}) [[likely]] { adopt(c, options, registration); }
+    [[nodiscard, gnu::always_inline]] errc try_grant(claim& c, const demand& d) noexcept {
+        if (!has_options_of(c, d.options) && lease_of(d.options).count() <= 0) [[unlikely]] { return errc::invalid_lease; }
+        if (d.registration != nullptr && *d.registration != nullptr) { return errc::already_locked; }
+        const errc why = admission_.try_grant(c, d.set);
+        if (why == errc{}) [[likely]] { adopt(c, d.options, d.registration); }
         return why;
+    }
+
+    /// Whether a claim has kept from its last use what it would be given: mostly there are no options.
+    [[nodiscard]] static bool has_options_of(const claim& c, const lock_options& options) noexcept {
+        return &options == c.adopted;
     }
 
     [[nodiscard]] std::chrono::nanoseconds lease_of(const lock_options& options) const noexcept {
@@ -98,13 +117,19 @@ protected:
     }
 
     void adopt(claim& c, const lock_options& options, claim** registration) noexcept {
-        c.lease = lease_of(options);
-        c.loop = options.on == nullptr ? &loop_ : options.on;
-        c.label = options.name;
-        c.user = options.user;
+        if (!has_options_of(c, options)) { adopt_options(c, options); }
         c.registration = registration;
         if (registration != nullptr) { *registration = &c; }
         if (c.has_dma_buf) [[unlikely]] { adopt_device_options(c, options); }
+    }
+
+    void adopt_options(claim& c, const lock_options& options) noexcept {
+        c.lease = lease_of(options);
+        c.lease_span = span_of(c.lease);
+        c.loop = options.on == nullptr ? &loop_ : options.on;
+        c.label = options.name;
+        c.user = options.user;
+        c.adopted = &options == &no_lock_options ? &options : nullptr;
     }
 
     static void adopt_device_options(claim& c, const lock_options& options) noexcept {
@@ -116,7 +141,7 @@ protected:
 
     void begin_hold(claim& c, time_point now) noexcept {
         c.state.store(phase::held, std::memory_order_relaxed);
-        enter_book(c, now, lease_end(now, c.lease));
+        enter_book(c, now);
     }
 
     /// The set is granted, but a dma-buf in it may have to be waited for: on its loop, or by the thread that blocks.

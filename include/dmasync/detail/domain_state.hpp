@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <coroutine>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -33,62 +34,65 @@ public:
     // ---- acquiring ---------------------------------------------------------------------------------------------------
 
     /// Grants the set now, or says why not. The common case: one critical section, no ticket, no queue.
-    /// Returns: a claim that is held or, if there is a dma-buf in the set, before the gate (`enter`); null with `why`:
-    /// what `admission::try_grant` says, `invalid_lease`, `already_locked` or `out_of_memory`.
-    [[nodiscard]] claim* try_acquire(std::span<const request> set, const lock_options& options, claim** registration,
-                                     errc& why) noexcept {
-        claim* c = nullptr;
-        bool post_rearm = false;
-        {
-            const std::lock_guard guard{lock_};
-            c = pool_.take(set.size());
-            if (c == nullptr) [[unlikely]] {
-                why = errc::out_of_memory;
-            } else if (why = try_grant(*c, set, options, registration); why == errc{}) [[likely]] {
-                if (c->has_dma_buf) [[unlikely]] {
-                    c->plain = c->blocking = false;
-                    c->state.store(phase::entering, std::memory_order_relaxed);
-                    return c;
-                }
-                begin_hold(*c, loop_.coarse_now()); // it is there: of a domain that is gone nothing is granted
-                c->plain = true;
-                ++counters_.granted_at_once;
-                if (timer_is_late_) [[unlikely]] { post_rearm = schedule_timer(); }
-            } else {
-                pool_.give(*c);
-                c = nullptr;
-            }
+    /// Returns: nothing, and in `mine` a claim that is held or, if there is a dma-buf in the set, before the gate (`enter`);
+    /// else what `admission::try_grant` says, `invalid_lease`, `already_locked` or `out_of_memory`.
+    [[nodiscard]] errc try_acquire(const demand& d, claim*& mine) noexcept {
+        const time_point now = lock_now();
+        claim* c = pool_.take(d.set.size());
+        if (c == nullptr) [[unlikely]] {
+            lock_.unlock();
+            return grow_for(d.set.size()) ? try_acquire(d, mine) : errc::out_of_memory;
         }
-        if (post_rearm) [[unlikely]] { loop_.post(rearm_); }
-        if (c == nullptr && why == errc::out_of_memory && grow_for(set.size())) [[unlikely]] {
-            return try_acquire(set, options, registration, why);
+        const errc why = try_grant(*c, d);
+        if (why == errc{}) [[likely]] {
+            mine = c;
+            begin_at_once(*c, now);
+        } else {
+            pool_.give(*c);
+            lock_.unlock();
         }
-        return c;
+        return why;
     }
 
     /// The same for those who are not going to wait: a hold that has had its time does not stand in their way.
-    [[nodiscard]] claim* try_acquire_swept(std::span<const request> set, const lock_options& options,
-                                           claim** registration, errc& why) noexcept {
-        claim* c = try_acquire(set, options, registration, why);
-        return c == nullptr && why == errc::would_block && sweep() ? try_acquire(set, options, registration, why) : c;
+    [[nodiscard]] errc try_acquire_swept(const demand& d, claim*& mine) noexcept {
+        const errc why = try_acquire(d, mine);
+        return why == errc::would_block && sweep() ? try_acquire(d, mine) : why;
+    }
+
+    /// Grants the set to a coroutine, or queues it, in one critical section.
+    /// Returns: as `try_acquire`. With `would_block`, `mine` is a claim that waits: its waiter is told once, and may have been
+    /// by now.
+    [[nodiscard]] errc acquire(const demand& d, std::coroutine_handle<> waiter, claim*& mine) noexcept {
+        const time_point now = lock_now();
+        claim* c = pool_.take(d.set.size());
+        if (c == nullptr) [[unlikely]] {
+            lock_.unlock();
+            return grow_for(d.set.size()) ? acquire(d, waiter, mine) : errc::out_of_memory;
+        }
+        const errc why = try_grant(*c, d);
+        if (why == errc{}) [[likely]] {
+            mine = c;
+            begin_at_once(*c, now);
+            return why;
+        }
+        return wait_or_refuse(*c, d, why, now, waiter, mine);
     }
 
     /// Grants the set to a prepared claim, or queues it.
     /// Returns: whether it waits; its waiter is then told once, and may have been by now. Otherwise it is held or failed.
-    [[nodiscard]] bool wait(claim& c, std::span<const request> set, const lock_options& options,
-                            claim** registration) noexcept {
+    [[nodiscard]] bool wait(claim& c, const demand& d) noexcept {
         sweep(); // who has had his time is not waited for
         event_loop* gate = nullptr;
         {
             step s{*this};
             failure why = c.why; // set when it was cancelled before it could wait
             if (!why) {
-                why =
-                    c.owner == nullptr ? try_grant(c, set, options, registration) : try_grant_part(c, set, options, s);
+                why = c.owner == nullptr ? try_grant(c, d) : try_grant_part(c, d.set, d.options, s);
             }
-            if (why == errc::would_block && options.deadline <= loop_.now()) { why = errc::timed_out; }
+            if (why == errc::would_block && d.options.deadline <= loop_.now()) { why = errc::timed_out; }
             if (why == errc::would_block) {
-                enqueue(c, set, options, registration, s);
+                enqueue(c, d, coarse_now(), s);
                 return true;
             }
             if (why) {
@@ -268,13 +272,53 @@ private:
         return c.posted ? c.loop : nullptr;
     }
 
-    void enqueue(claim& c, std::span<const request> set, const lock_options& options, claim** registration,
-                 step& s) noexcept {
-        admission::name(c, set);
-        adopt(c, options, registration);
+    /// The same for a claim that is fresh from the pool. Ends the critical section.
+    [[gnu::always_inline]] void begin_at_once(claim& c, time_point now) noexcept {
+        if (c.has_dma_buf) [[unlikely]] {
+            c.plain = c.blocking = false;
+            c.state.store(phase::entering, std::memory_order_relaxed);
+            lock_.unlock();
+            return;
+        }
+        begin_hold(c, now);
+        c.plain = true;
+        ++counters_.granted_at_once;
+        if (timer_is_late_) [[unlikely]] {
+            static_cast<void>(step{*this, std::adopt_lock});
+        } else {
+            lock_.unlock();
+        }
+    }
+
+    /// A set has not been granted to a coroutine, whose claim waits now, unless it is refused for good. Ends the critical
+    /// section.
+    [[nodiscard, gnu::noinline]] errc wait_or_refuse(claim& c, const demand& d, errc why, time_point now,
+                                                     std::coroutine_handle<> waiter, claim*& mine) noexcept {
+        if (why != errc::would_block) {
+            pool_.give(c);
+            lock_.unlock();
+            return why;
+        }
+        c.plain = false;
+        c.waiter = waiter;
+        mine = &c;
+        if (d.options.deadline != time_point::max() || horizon_ <= now + coarse_lag_) {
+            lock_.unlock(); // somebody may have had his time, or this one: that takes a look at the clock
+            if (wait(c, d)) { return errc::would_block; }
+            return errc{};
+        }
+        step s{*this, std::adopt_lock};
+        enqueue(c, d, now, s);
+        c.plain = !c.has_dma_buf; // once it is held
+        return errc::would_block;
+    }
+
+    void enqueue(claim& c, const demand& d, time_point now, step& s) noexcept {
+        admission::name(c, d.set);
+        adopt(c, d.options, d.registration);
         if (c.owner != nullptr) { c.owner->waiting = &c; }
         c.state.store(phase::waiting, std::memory_order_relaxed);
-        enter_book(c, loop_.coarse_now(), options.deadline);
+        enter_book(c, now, d.options.deadline);
         admission_.enqueue(c, s.out);
     }
 

@@ -30,7 +30,7 @@ public:
         lock_.lock();
         const phase p = c.state.load(std::memory_order_relaxed);
         if (p == phase::held) [[likely]] {
-            claim_list::erase(c);
+            leave_book(c);
             const bool wanted = admission::release(c);
             if (c.plain && !wanted && owned_) [[likely]] { // the common case is a step without consequences
                 clear_registration(c);
@@ -144,7 +144,9 @@ protected:
     void hold_like(const claim& from, claim& to) noexcept {
         to.brackets = from.brackets;
         to.lease = from.lease;
+        to.lease_span = from.lease_span;
         to.loop = from.loop;
+        to.adopted = nullptr;
         to.label = from.label;
         to.user = from.user;
         to.since = from.since;

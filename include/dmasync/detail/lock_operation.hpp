@@ -7,6 +7,7 @@
 #include <dmasync/lock_options.hpp>
 
 #include <coroutine>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -28,12 +29,12 @@ protected:
     /// `options` outlive the operation. `registration` is a lock_set's mark that it is in use.
     lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
                    std::error_code* ec, detail::claim** registration = nullptr) noexcept
-        : home_{home}, set_{set}, options_{options}, registration_{registration}, ec_{ec} {}
+        : demand_{set, options, registration}, home_{home}, ec_{ec} {}
 
     /// The acquisition is a part of a transaction.
     lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
                    std::error_code* ec, detail::transaction_state& t) noexcept
-        : home_{home}, set_{set}, options_{options}, transaction_{&t}, ec_{ec} {}
+        : demand_{set, options}, home_{home}, transaction_{&t}, ec_{ec} {}
 
     /// Destroying a waiting coroutine is a way to give up. Where it would have resumed, or while its loop rests.
     ~lock_operation() {
@@ -51,10 +52,9 @@ protected:
         } else {
             errc refusal{};
             if (transaction_ != nullptr) {
-                refusal = home_->extend(*transaction_, set_, options_, claim_);
+                refusal = home_->extend(*transaction_, demand_.set, demand_.options, claim_);
             } else {
-                claim_ = sweep ? home_->try_acquire_swept(set_, options_, registration_, refusal)
-                               : home_->try_acquire(set_, options_, registration_, refusal);
+                refusal = sweep ? home_->try_acquire_swept(demand_, claim_) : home_->try_acquire(demand_, claim_);
             }
             why_ = refusal;
             if (claim_ != nullptr && claim_->has_dma_buf) [[unlikely]] { why_ = home_->enter(*claim_); }
@@ -62,8 +62,22 @@ protected:
         return why_ != errc::would_block;
     }
 
+    /// All at once: `try_now`, and `suspend` when that has to wait.
     /// Returns: whether the coroutine has to wait to be resumed. It may have been by then: nothing of `this` is touched
     /// after the claim has been published.
+    [[nodiscard, gnu::always_inline]] bool begin(std::coroutine_handle<> waiter) noexcept {
+        if (home_ == nullptr || stop() != nullptr) [[unlikely]] { return !try_now() && suspend(waiter); }
+        const errc why = home_->acquire(demand_, waiter, claim_);
+        if (why == errc::would_block) { return true; }
+        if (why != errc{}) [[unlikely]] {
+            why_ = why;
+            return false;
+        }
+        if (!claim_->has_dma_buf) [[likely]] { return false; }
+        return enter_gate() && publish_granted(waiter);
+    }
+
+    /// As `begin`, after `try_now`.
     [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept {
         if (claim_ != nullptr) { return publish_granted(waiter); }
         return prepare() && publish(waiter, false);
@@ -78,7 +92,7 @@ protected:
             return;
         }
         if (claim_ == nullptr && prepare() && publish(nullptr, true)) { home_->block(*claim_); }
-        if (is_granted()) { home_->block_on_fences(*claim_, options_.stop.get()); }
+        if (is_granted()) { home_->block_on_fences(*claim_, stop()); }
     }
 
     /// For those who do not wait: what is granted but not ready is given back.
@@ -88,23 +102,26 @@ protected:
     }
 
     /// The outcome. To be called once.
-    [[nodiscard]] guard take() {
+    [[nodiscard, gnu::always_inline]] guard take() {
         on_stop_.reset();
-        if (claim_ != nullptr) { why_ = outcome(*claim_); }
-        if (!why_) [[likely]] {
+        if (claim_ != nullptr && claim_->state.load(std::memory_order_relaxed) == detail::phase::held) [[likely]] {
             if (ec_ != nullptr) { ec_->clear(); }
             return guard{*std::exchange(claim_, nullptr)};
         }
-        detail::deliver(why_.code(), ec_, "dmasync: lock");
-        return guard{why_};
+        if (claim_ != nullptr) { why_ = outcome(*claim_); }
+        return fail();
     }
 
     /// The outcome for a transaction, which has what was granted. To be called once.
     void take_part() {
         on_stop_.reset();
         if (claim_ != nullptr) { why_ = home_->join(*transaction_, *std::exchange(claim_, nullptr)); }
+        if (!why_) [[likely]] {
+            if (ec_ != nullptr) { ec_->clear(); }
+            return;
+        }
         const bool enough =
-            why_ == errc::already_locked && ec_ == nullptr && detail::domain_state::covers(*transaction_, set_);
+            why_ == errc::already_locked && ec_ == nullptr && detail::domain_state::covers(*transaction_, demand_.set);
         detail::deliver(enough ? std::error_code{} : why_.code(), ec_, "dmasync: transaction");
     }
 
@@ -122,19 +139,15 @@ protected:
 
     /// Before the claim waits: afterwards this object may be gone while the callback is still being put in place.
     void heed_stop() noexcept {
-        if (const std::stop_token* stop = options_.stop.get(); stop != nullptr && stop->stop_possible()) {
-            on_stop_.emplace(*stop, canceller{claim_});
-        }
+        if (stop() != nullptr && stop()->stop_possible()) { on_stop_.emplace(*stop(), canceller{claim_}); }
     }
 
     void give_back() noexcept {
         if (claim_ != nullptr) { home_->abandon(*std::exchange(claim_, nullptr)); }
     }
 
-    [[nodiscard]] bool is_stopped() const noexcept {
-        const std::stop_token* stop = options_.stop.get();
-        return stop != nullptr && stop->stop_requested();
-    }
+    [[nodiscard]] const std::stop_token* stop() const noexcept { return demand_.options.stop.get(); }
+    [[nodiscard]] bool is_stopped() const noexcept { return stop() != nullptr && stop()->stop_requested(); }
 
 private:
     struct canceller {
@@ -143,8 +156,8 @@ private:
     };
 
     [[nodiscard]] bool prepare() noexcept {
-        claim_ =
-            transaction_ == nullptr ? home_->prepare(set_.size()) : home_->prepare_part(*transaction_, set_.size());
+        const std::size_t size = demand_.set.size();
+        claim_ = transaction_ == nullptr ? home_->prepare(size) : home_->prepare_part(*transaction_, size);
         why_ = claim_ == nullptr ? errc::out_of_memory : errc{};
         return claim_ != nullptr;
     }
@@ -154,7 +167,7 @@ private:
         c.waiter = waiter;
         c.blocking = blocking;
         heed_stop();
-        return c.home->wait(c, set_, options_, registration_);
+        return c.home->wait(c, demand_);
     }
 
     /// The set is granted; only a device is still at work on it.
@@ -165,24 +178,31 @@ private:
         return c.home->wait_for_fences(c);
     }
 
+    /// Returns: whether a device has to be waited for.
+    [[nodiscard]] bool enter_gate() noexcept {
+        why_ = home_->enter(*claim_);
+        return why_ == errc::would_block;
+    }
+
+    [[nodiscard, gnu::noinline]] guard fail() {
+        detail::deliver(why_.code(), ec_, "dmasync: lock");
+        return guard{why_};
+    }
+
     /// Whether there is a claim that is granted and has not been handed over.
     [[nodiscard]] bool is_granted() const noexcept {
         return claim_ != nullptr && claim_->state.load(std::memory_order_relaxed) == detail::phase::entering;
     }
 
+    /// Why what was waited for is not held.
     [[nodiscard]] static detail::failure outcome(const detail::claim& c) noexcept {
-        switch (c.state.load(std::memory_order_acquire)) { // with expire
-        case detail::phase::held: return {};
-        case detail::phase::expired: return errc::lease_expired; // it was not resumed in time
-        default: return c.why;
-        }
+        const bool resumed_late = c.state.load(std::memory_order_acquire) == detail::phase::expired; // with expire
+        return resumed_late ? errc::lease_expired : c.why;
     }
 
 protected:
+    detail::demand demand_;
     detail::domain_state* home_;
-    std::span<const detail::request> set_;
-    const lock_options& options_;
-    detail::claim** registration_ = nullptr;
     detail::transaction_state* transaction_ = nullptr;
     std::error_code* ec_;
     detail::claim* claim_ = nullptr; // owned, from the first attempt until the guard takes it

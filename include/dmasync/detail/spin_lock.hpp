@@ -9,6 +9,8 @@
 
 namespace dmasync::detail {
 
+struct inspector; // of tests: sees what nobody else can
+
 /// One compare-and-swap to lock, one plain store to unlock. A thread that has to wait backs off.
 ///
 ///   unlock: store 0, release   ---synchronises with-->   lock: compare 0 -> 1, acquire
@@ -25,11 +27,14 @@ public:
 
     void unlock() noexcept { word_.store(0, std::memory_order_release); }
 
-private:
+    /// After an attempt that has failed.
     [[gnu::noinline]] void lock_contended() noexcept {
         back_off wait;
         do { wait.pause(); } while (word_.load(std::memory_order_relaxed) != 0 || !try_lock());
     }
+
+private:
+    friend struct inspector;
 
     atomic<unsigned> word_{0};
 };

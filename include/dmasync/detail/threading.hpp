@@ -16,9 +16,9 @@
 #include <climits>
 #include <cstdint>
 #include <mutex>
-#include <thread>
 
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,9 +30,47 @@ using atomic = std::atomic<T>;
 
 using mutex = std::mutex; // around system calls; what is in memory has a spin_lock
 
-using thread_id = std::thread::id; // a default one is no thread's
+/// Tells living threads apart. That of a thread which has ended may be another one's by now; null is no thread's.
+using thread_id = const void*;
 
-[[nodiscard]] inline thread_id this_thread_id() noexcept { return std::this_thread::get_id(); }
+/// Where the thread keeps what is its own: one instruction, where the standard library calls a function. Asked for anew
+/// each time: a coroutine may have moved to another thread since.
+[[nodiscard]] inline thread_id this_thread_id() noexcept {
+#if defined(__x86_64__) && !defined(__ILP32__)
+    thread_id id = nullptr;
+    asm volatile("mov %%fs:0, %0" : "=r"(id)); // the ABI has it point at itself
+    return id;
+#elif defined(__aarch64__)
+    thread_id id = nullptr;
+    asm volatile("mrs %0, tpidr_el0" : "=r"(id));
+    return id;
+#else
+    return [] [[gnu::noinline]] () noexcept -> thread_id {
+        static thread_local char here;
+        asm volatile("");
+        return &here;
+    }();
+#endif
+}
+
+/// Keeps the compiler from moving memory accesses across it. The processor may: see `process_fence`.
+inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
+/// Whether there is a `process_fence`. To be asked before the first.
+[[nodiscard]] inline bool has_process_fence() noexcept {
+    return ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+/// Every thread of the process passes a full fence between the call and the return, wherever it is: some microseconds. So
+/// those who do something often need no more than a `compiler_fence`, if those who do the opposite seldom have this.
+/// Returns: whether it was made; a sandbox may have come to refuse it.
+/// Source: membarrier(2).
+[[nodiscard]] inline bool process_fence() noexcept {
+    return ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+/// How often in a row one thread has a lock to itself before it is given the bias (domain_lock).
+inline constexpr std::uint32_t uses_before_bias = 1000;
 
 /// Tells the processor that this is a waiting loop.
 inline void spin_hint() noexcept {

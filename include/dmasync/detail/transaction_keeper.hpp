@@ -236,11 +236,14 @@ private:
     [[nodiscard]] errc try_extend(transaction_state& t, std::span<const request> set, const lock_options& options,
                                   claim*& part, step& s) noexcept {
         if (lease_of(options).count() <= 0) { return errc::invalid_lease; }
-        const bool gated = std::any_of(set.begin(), set.end(), [](const request& r) {
-            return r.buffer != nullptr && (r.buffer->state & buffer_node::dma_buf) != 0;
-        });
-        if (gated && t.held != nullptr && hold_with_room(t, set.size(), s) == nullptr) { return errc::out_of_memory; }
-        claim* into = gated ? pool_.take(set.size()) : hold_with_room(t, set.size(), s);
+        std::uint32_t seen = 0;
+        for (const request& r : set) { seen |= r.buffer == nullptr ? 0 : r.buffer->state; }
+        const bool gated = (seen & buffer_node::dma_buf) != 0;
+        claim* into = t.hold();
+        if (into == nullptr || claim_pool::room(*into) < into->size + set.size()) {
+            into = hold_with_room(t, set.size(), s);
+        }
+        if (gated && t.held != nullptr && into != nullptr) { into = pool_.take(set.size()); }
         if (into == nullptr) { return errc::out_of_memory; }
         const bool fresh = into != t.held;
         if (fresh) { own(*into, t); }
@@ -264,7 +267,7 @@ private:
 
     /// The hold of a transaction, moved to a larger record when it has no room; a fresh record when there is no hold yet.
     /// Null when the pool has none.
-    [[nodiscard]] claim* hold_with_room(transaction_state& t, std::size_t more, step& s) noexcept {
+    [[nodiscard, gnu::noinline]] claim* hold_with_room(transaction_state& t, std::size_t more, step& s) noexcept {
         claim* old = t.hold();
         if (old == nullptr) { return pool_.take(more); }
         if (claim_pool::room(*old) >= old->size + more) { return old; }

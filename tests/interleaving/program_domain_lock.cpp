@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include <dmasync/detail/domain_lock.hpp>
+
+#include "programs.hpp"
+
+#include <mutex>
+
+namespace {
+
+using dmasync::detail::domain_lock;
+using interleave::check;
+
+constexpr std::uint32_t few_uses = 2;
+
+/// Whoever has the lock finds what the last one left, however it was locked.
+void use(domain_lock& lock, interleave::canary& shared, unsigned rounds) {
+    for (unsigned i = 0; i < rounds; ++i) {
+        const std::lock_guard guard{lock};
+        shared.write();
+    }
+}
+
+/// One thread is given the bias, and another one takes it away.
+void revoked() {
+    domain_lock lock{false, few_uses};
+    interleave::canary shared;
+    interleave::run_threads({[&] { use(lock, shared, 5); }, [&] { use(lock, shared, 1); }});
+    check(shared.read() == 6, "nothing is lost");
+}
+
+/// And it is given anew.
+void given_again() {
+    domain_lock lock{false, few_uses};
+    interleave::canary shared;
+    interleave::run_threads({[&] { use(lock, shared, 9); }, [&] { use(lock, shared, 2); }});
+    check(shared.read() == 11, "nothing is lost");
+}
+
+/// Two come at once.
+void revoked_by_two() {
+    domain_lock lock{false, few_uses};
+    interleave::canary shared;
+    interleave::run_threads(
+        {[&] { use(lock, shared, 4); }, [&] { use(lock, shared, 1); }, [&] { use(lock, shared, 1); }});
+    check(shared.read() == 6, "nothing is lost");
+}
+
+/// The others might have had it, but for the first one.
+void others_use_it_often() {
+    domain_lock lock{false, few_uses};
+    interleave::canary shared;
+    interleave::run_threads({[&] { use(lock, shared, 4); }, [&] { use(lock, shared, 4); }});
+    check(shared.read() == 8, "nothing is lost");
+}
+
+constexpr interleave::settings bounded{.mode = interleave::settings::search::bounded, .bound = 3};
+
+const interleave::registration programs{
+    {"domain_lock", "domain_lock.revoked", revoked, bounded},
+    {"domain_lock", "domain_lock.given_again", given_again, interleave::few_preemptions},
+    {"domain_lock", "domain_lock.revoked_by_two", revoked_by_two, interleave::few_preemptions},
+    {"domain_lock", "domain_lock.others_use_it_often", others_use_it_often, interleave::few_preemptions},
+    {"domain_lock", "domain_lock.by_chance", given_again, interleave::by_chance},
+};
+
+} // namespace
