@@ -4,6 +4,7 @@
 
 import json
 import pathlib
+import shutil
 import struct
 import subprocess
 import sys
@@ -144,6 +145,75 @@ class CompileCost(InTemporaryFolder):
         lines = {row.split("|")[1].strip(): int(row.split("|")[3]) for row in table.splitlines()[2:] if row}
         everything = lines["`<dmasync/dmasync.hpp>`"]
         self.assertLess(lines["`<dmasync/dmasync.hpp>`, `DMASYNC_WITHOUT_URING`"], everything)
+
+
+class InstructionBudget(InTemporaryFolder):
+    """Of a program whose operation adds up as many numbers as its name says."""
+
+    PROGRAM = """
+        #include <cstdio>
+        #include <cstdlib>
+        int main(int argc, char** argv) {
+            if (argc == 1) { return std::puts("some build\\n100\\n200") < 0; }
+            volatile long sum = 0;
+            for (long i = std::atol(argv[1]) * std::atol(argv[2]); i > 0; --i) { sum = sum + i; }
+        }"""
+
+    @classmethod
+    def setUpClass(cls):
+        if not (shutil.which("valgrind") and shutil.which("g++")):
+            print("[skipped] tools/instruction-budget is not tested without valgrind and g++")
+            raise unittest.SkipTest("no valgrind, or no g++")
+
+    def setUp(self):
+        super().setUp()
+        source = self.write("program.cpp", self.PROGRAM)
+        subprocess.run(["g++", "-O1", source, "-o", self.folder / "program"], check=True)
+
+    def check(self, budget, *arguments):
+        self.write("budget", budget)
+        return run("instruction-budget", "--program", self.folder / "program", "--budget", self.folder / "budget", *arguments)
+
+    def counted(self):
+        self.check("# kept\nbuild another\n", "--renew")
+        first, build, *entries = (self.folder / "budget").read_text(encoding="utf-8").splitlines()
+        self.assertEqual((first, build), ("# kept", "build some build"))
+        return {name: float(needed) for name, needed in (e.split() for e in entries)}
+
+    def test_it_is_exact(self):
+        counted = self.counted()
+        each = counted["100"] / 100
+        self.assertEqual(each, int(each))
+        self.assertEqual(counted["200"], 200 * each)
+
+    def test_an_operation_that_costs_more_than_its_budget_fails(self):
+        needed = self.counted()["100"]
+        at_most = self.check(f"build some build\n100 {needed / 1.04}\n", "100")
+        self.assertEqual((at_most.returncode, at_most.stdout.count("over its budget")), (0, 0))
+        beyond = self.check(f"build some build\n100 {needed / 1.06}\n", "100")
+        self.assertEqual((beyond.returncode, beyond.stdout.count("over its budget")), (1, 1))
+        self.assertIn("tools/instruction-budget --renew", beyond.stdout)
+
+    def test_a_budget_that_is_too_large_is_told_and_no_failure(self):
+        needed = self.counted()["100"]
+        result = self.check(f"build some build\n100 {needed * 1.06}\n", "100")
+        self.assertEqual((result.returncode, result.stdout.count("is stale")), (0, 1))
+
+    def test_an_operation_without_a_budget_fails(self):
+        result = self.check("build some build\n100 1e9\n")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("200: ", result.stdout)
+        self.assertIn("has no budget", result.stdout)
+
+    def test_a_budget_without_an_operation_fails(self):
+        result = self.check("build some build\n300 1e9\n", "100")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("has no 300", result.stderr)
+
+    def test_another_build_is_skipped_and_said_so(self):
+        result = self.check("build another\n100 1\n")
+        self.assertEqual(result.returncode, 77)
+        self.assertIn("[skipped] instruction budgets are of another, this is some build", result.stdout)
 
 
 class PpmToPng(InTemporaryFolder):
