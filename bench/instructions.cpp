@@ -2,6 +2,8 @@
 // Operations of which tools/instruction-budget counts the instructions: `dmasync_instructions NAME COUNT` does one of them so
 // many times; `dmasync_instructions` says how it was built and names them. On one thread, on an epoll loop, with leases that do not end meanwhile: the
 // same instructions in every run.
+#include "build_name.hpp"
+
 #include <dmasync/dmasync.hpp>
 
 #include <array>
@@ -128,7 +130,7 @@ task<> hand_round(studio& s) {
 void hand_over(studio& s) { s.loop.run(hand_round(s)); }
 
 struct operation {
-    std::string_view name;
+    const char* name;
     void (*run)(studio&);
 };
 
@@ -144,31 +146,12 @@ constexpr std::array operations{
     operation{"hand_over", hand_over},
 };
 
-// Budgets are of one build: compilers differ by more than a budget allows.
-#define DMASYNC_TEXT_OF(number) #number
-#define DMASYNC_TEXT(number) DMASYNC_TEXT_OF(number)
-#if defined(__clang__)
-#define DMASYNC_COMPILER "clang++ " DMASYNC_TEXT(__clang_major__)
-#else
-#define DMASYNC_COMPILER "g++ " DMASYNC_TEXT(__GNUC__)
-#endif
-#if defined(__x86_64__)
-#define DMASYNC_PROCESSOR ", x86-64"
-#else
-#define DMASYNC_PROCESSOR ", another processor"
-#endif
-#if defined(__OPTIMIZE__) && defined(NDEBUG)
-constexpr const char* build = DMASYNC_COMPILER DMASYNC_PROCESSOR ", release";
-#else
-constexpr const char* build = DMASYNC_COMPILER DMASYNC_PROCESSOR ", debug";
-#endif
-
 } // namespace
 
 int main(int argc, char** argv) {
     if (argc == 1) {
-        std::printf("%s\n", build);
-        for (const operation& o : operations) { std::printf("%s\n", o.name.data()); }
+        std::printf("%s\n", build_name);
+        for (const operation& o : operations) { std::printf("%s\n", o.name); }
         return 0;
     }
     const std::string_view name{argv[1]};
@@ -176,7 +159,7 @@ int main(int argc, char** argv) {
     std::uint64_t count = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
     for (const operation& o : operations) {
-        if (o.name != name || error != std::errc{} || end != digits.data() + digits.size()) { continue; }
+        if (name != o.name || error != std::errc{} || end != digits.data() + digits.size()) { continue; }
         studio s{count};
         o.run(s);
         return 0;

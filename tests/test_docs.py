@@ -78,6 +78,17 @@ class Performance(unittest.TestCase):
             self.assertEqual(figures.sub("*", shown), figures.sub("*", self.report.table(columns, rows, times)))
 
 
+class Costs(unittest.TestCase):
+    """The page shows the budgets that are held. (That it shows the sizes is seen where they are known: bench.sizes.)"""
+
+    tool = importlib.machinery.SourceFileLoader("instruction_budget", str(PROJECT / "tools/instruction-budget")).load_module()
+
+    def test_the_page_shows_the_budgets(self):
+        shown = re.search(r"<!-- tools/instruction-budget: budgets -->\n(.*?)\n<!-- end -->", text_of("docs/costs.md"), re.DOTALL)[1]
+        self.assertEqual(shown, self.tool.table(*self.tool.read_budget(PROJECT / "bench/instructions.budget")),
+                         "tools/instruction-budget --page docs/costs.md")
+
+
 class Layers(unittest.TestCase):
     def test_every_public_header_is_named_in_the_design(self):
         design = text_of("docs/design.md")

@@ -216,6 +216,30 @@ class InstructionBudget(InTemporaryFolder):
         self.assertIn("[skipped] instruction budgets are of another, this is some build", result.stdout)
 
 
+class SizeTable(InTemporaryFolder):
+    def check(self, shown, printed):
+        page = self.write("page.md", f"<!-- tools/size-table: sizes -->\n{shown}\n<!-- end -->\n")
+        program = self.write("program", f"#!/bin/sh\ncat <<END\n{printed}\nEND\n")
+        program.chmod(0o700)
+        return run("size-table", "--program", program, "--page", page, "--check")
+
+    def test_a_page_that_shows_the_sizes_is_fine(self):
+        table = "| a build | bytes |\n|---|---|\n| guard | 16 |"
+        self.assertEqual(self.check(table, table).returncode, 0)
+
+    def test_a_size_that_is_another_one_now_is_found(self):
+        table = "| a build | bytes |\n|---|---|\n| guard | {} |"
+        result = self.check(table.format(16), table.format(24))
+        self.assertEqual((result.returncode, result.stdout), (1, "| guard | 24 |\n"))
+
+    def test_a_size_that_is_no_longer_printed_is_found(self):
+        table = "| a build | bytes |\n|---|---|"
+        self.assertEqual(self.check(table + "\n| guard | 16 |", table).returncode, 1)
+
+    def test_another_build_is_skipped(self):
+        self.assertEqual(self.check("| a build | bytes |", "| another | bytes |").returncode, 77)
+
+
 class PpmToPng(InTemporaryFolder):
     def test_every_pixel_of_a_picture_is_in_the_png(self):
         pixels = bytes(range(18))
