@@ -240,6 +240,32 @@ class SizeTable(InTemporaryFolder):
         self.assertEqual(self.check("| a build | bytes |", "| another | bytes |").returncode, 77)
 
 
+class HeadersAlone(InTemporaryFolder):
+    def check(self, **headers):
+        for name, text in headers.items():
+            self.write(f"dmasync/{name}.hpp", text)
+        return run("headers-alone", self.folder)
+
+    def test_headers_that_include_what_they_use_are_fine(self):
+        result = self.check(a="inline int a() { return 1; }", b="#include <dmasync/a.hpp>\ninline int b() { return a(); }")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("2 headers, 2 compilations, 0 failed", result.stdout)
+
+    def test_a_header_that_relies_on_what_others_include_is_found(self):
+        result = self.check(a="inline int a() { return 1; }", b="inline int b() { return a(); }")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("dmasync/b.hpp  does not compile on its own", result.stderr)
+
+    def test_a_warning_is_a_failure(self):
+        self.assertEqual(self.check(a="inline int a(int x) { return 1; }").returncode, 1)
+
+    def test_what_is_missing_without_liburing_only_is_found(self):
+        result = self.check(a="#ifndef DMASYNC_WITHOUT_URING\ninline int a() { return 1; }\n#endif",
+                            b="#include <dmasync/a.hpp>\ninline int b() { return a(); }")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("2 headers, 4 compilations, 1 failed", result.stdout)
+
+
 class PpmToPng(InTemporaryFolder):
     def test_every_pixel_of_a_picture_is_in_the_png(self):
         pixels = bytes(range(18))
