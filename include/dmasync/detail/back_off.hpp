@@ -11,8 +11,9 @@ namespace dmasync::detail {
 class back_off {
 public:
     void pause() noexcept {
-        constexpr unsigned longest_spin = 1U << 10U;
-        constexpr unsigned spins_before_sleep = 16; // of the longest: some tens of microseconds and up
+        // Together about half as long as a nap (docs/domain-lock.md): whoever is not done by then is not running.
+        constexpr unsigned longest_spin = 1U << 8U;
+        constexpr unsigned spins_before_sleep = 4;
         if (long_spins_ == spins_before_sleep) {
             nap();
             return;
