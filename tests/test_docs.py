@@ -89,6 +89,23 @@ class Costs(unittest.TestCase):
                          "tools/instruction-budget --page docs/costs.md")
 
 
+class DomainLock(unittest.TestCase):
+    """The page weighs the locks that the programs weigh."""
+
+    report = importlib.machinery.SourceFileLoader("domain_lock", str(PROJECT / "tools/domain-lock-report")).load_module()
+
+    def test_every_lock_that_is_weighed_has_its_line_in_both_tables(self):
+        names, texts = zip(*self.report.schemes())
+        for program in ("bench_domain_lock", "rt_preemption"):
+            source = text_of(f"bench/{program}.cpp")
+            for name in names:
+                self.assertRegex(source, rf"DMASYNC_WEIGH\({name}\)|row<schemes::{name}>", program)
+        for table in ("costs", "preemption"):
+            shown = re.search(rf"<!-- tools/domain-lock-report: {table} -->\n(.*?)\n<!-- end -->", text_of("docs/domain-lock.md"),
+                              re.DOTALL)[1]
+            self.assertEqual(re.findall(r"^\| (.+?) \|", shown, re.MULTILINE), ["the lock", *texts], table)
+
+
 class Layers(unittest.TestCase):
     def test_every_public_header_is_named_in_the_design(self):
         design = text_of("docs/design.md")

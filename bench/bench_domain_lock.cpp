@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+// Which lock around the state of a domain? Without contention, and with several threads that mark and unmark sets of two words
+// out of eight, one short critical section each: what a lock and an unlock of two buffers come to. Beside `ref`, as in
+// bench_lock. Eight threads are more than most test machines have processors: then it is seen who spins out whom.
+#include "lock_schemes.hpp"
+
+#include <benchmark/benchmark.h>
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <mutex>
+#include <random>
+#include <stop_token>
+#include <thread>
+#include <utility>
+
+namespace {
+
+struct alignas(64) reference_lock {
+    std::atomic<std::uint32_t> word{0};
+    std::uint32_t counter = 0;
+};
+
+void ref(benchmark::State& state) {
+    reference_lock lock;
+    for (auto _ : state) {
+        std::uint32_t expected = 0;
+        while (!lock.word.compare_exchange_strong(expected, 1, std::memory_order_acquire)) { expected = 0; }
+        ++lock.counter;
+        expected = 1;
+        while (!lock.word.compare_exchange_strong(expected, 0, std::memory_order_release)) { expected = 1; }
+    }
+    benchmark::DoNotOptimize(lock.counter);
+}
+BENCHMARK(ref);
+
+/// What stands under the lock: as long as only one is in there at a time, both sums agree.
+template <class Lock>
+struct alignas(64) state_under_lock {
+    static constexpr std::size_t words = 8;
+
+    [[nodiscard]] bool mark(std::size_t a, std::size_t b) {
+        const std::lock_guard guard{lock};
+        if (marked[a] != 0 || marked[b] != 0) { return false; }
+        marked[a] = marked[b] = 1;
+        ++sets;
+        return true;
+    }
+    void unmark(std::size_t a, std::size_t b) {
+        const std::lock_guard guard{lock};
+        marked[a] = marked[b] = 0;
+    }
+
+    Lock lock;
+    std::array<std::uint32_t, words> marked{};
+    std::uint64_t sets = 0;
+    alignas(64) std::atomic<std::uint64_t> sets_of_threads{0};
+};
+
+bool sums_agree = true;
+
+template <class Lock>
+void one_thread(benchmark::State& state) {
+    state_under_lock<Lock> s;
+    for (auto _ : state) {
+        const std::lock_guard guard{s.lock};
+        ++s.sets;
+        benchmark::ClobberMemory();
+    }
+}
+
+template <class Lock>
+void several_threads(benchmark::State& state) {
+    static state_under_lock<Lock> shared;
+    std::minstd_rand random{static_cast<unsigned>(state.thread_index() + 1)};
+    std::array<std::pair<std::size_t, std::size_t>, 1024> pairs;
+    for (auto& [a, b] : pairs) {
+        a = random() % shared.words;
+        b = (a + 1 + random() % (shared.words - 1)) % shared.words;
+    }
+    std::uint64_t mine = 0;
+    for (auto _ : state) {
+        const auto [a, b] = pairs[mine++ % pairs.size()];
+        while (!shared.mark(a, b)) {}
+        benchmark::ClobberMemory();
+        shared.unmark(a, b);
+    }
+    shared.sets_of_threads += mine;
+    if (state.thread_index() == 0) { // all have left the loop
+        while (true) {
+            const std::lock_guard guard{shared.lock};
+            if (shared.sets == shared.sets_of_threads) { break; }
+            if (shared.sets < shared.sets_of_threads) {
+                sums_agree = false;
+                break;
+            }
+        }
+    }
+}
+
+#define DMASYNC_WEIGH(lock)                                                                                            \
+    BENCHMARK(one_thread<schemes::lock>);                                                                              \
+    BENCHMARK(several_threads<schemes::lock>)->Threads(2)->Threads(8)->UseRealTime()
+
+DMASYNC_WEIGH(plain_store_back_off);
+DMASYNC_WEIGH(plain_store_spin);
+DMASYNC_WEIGH(exchange_futex);
+DMASYNC_WEIGH(pi_mutex);
+DMASYNC_WEIGH(std_mutex);
+
+} // namespace
+
+int main(int argc, char** argv) {
+    // With a single thread, glibc's mutexes leave out their atomic operations.
+    const std::jthread parked{[](const std::stop_token& stop) {
+        std::mutex mutex;
+        std::unique_lock lock{mutex};
+        std::condition_variable_any{}.wait(lock, stop, [] { return false; });
+    }};
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) { return 1; }
+    benchmark::RunSpecifiedBenchmarks();
+    benchmark::Shutdown();
+    if (!sums_agree) { std::fprintf(stderr, "two threads were under one lock\n"); }
+    return sums_agree ? 0 : 1;
+}
