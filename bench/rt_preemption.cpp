@@ -44,6 +44,7 @@ constexpr auto rival_works_for = 10ms;   // the real-time thread of lower priori
 constexpr auto spinner_patience = 100ms; // after which who spins for ever gives up
 constexpr auto round_limit = 5s;
 constexpr int warm_up = 1;
+constexpr int uses_before = 5000; // by the holder, before each round: a lock may get used to its user
 
 enum class company { none, ordinary, real_time };
 
@@ -104,6 +105,7 @@ public:
         std::vector<wait_of_one_round> all;
         for (int i = 0; i < warm_up + rounds; ++i) {
             std::this_thread::sleep_for(2ms); // so that real-time threads do not use up what the kernel allows them
+            lock_.emplace();
             holder_may_.release();
             const bool in_time = waiter_done_.try_acquire_for(round_limit) && holder_done_.try_acquire_for(round_limit);
             if (!in_time) {
@@ -124,11 +126,12 @@ private:
         while (true) {
             holder_may_.acquire();
             if (stop.stop_requested()) { return; }
-            lock_.lock();
+            for (int i = 0; i < uses_before; ++i) { const std::lock_guard used{*lock_}; }
+            lock_->lock();
             is_inside_ = true;
             for (const auto end = clock_type::now() + round_limit / 4; !is_wanted_ && clock_type::now() < end;) {}
             work_for(rest_of_section);
-            lock_.unlock();
+            lock_->unlock();
             holder_done_.release();
         }
     }
@@ -144,7 +147,7 @@ private:
             const nanoseconds ran = own_cpu_time();
             const bool got = acquire();
             outcome_ = {clock_type::now() - from, own_cpu_time() - ran, !got};
-            if (got) { lock_.unlock(); }
+            if (got) { lock_->unlock(); }
             is_wanted_ = false;
             waiter_done_.release();
         }
@@ -153,11 +156,11 @@ private:
     [[nodiscard]] bool acquire() {
         if constexpr (std::is_same_v<Lock, schemes::plain_store_spin>) {
             for (const auto end = clock_type::now() + spinner_patience; clock_type::now() < end;) {
-                if (lock_.try_lock()) { return true; }
+                if (lock_->try_lock()) { return true; }
             }
             return false;
         } else {
-            lock_.lock();
+            lock_->lock();
             return true;
         }
     }
@@ -173,7 +176,7 @@ private:
 
     const company third_;
     const int cpu_;
-    Lock lock_;
+    std::optional<Lock> lock_; // a new one for each round
     std::atomic<bool> is_inside_{false};
     std::atomic<bool> is_wanted_{false};
     wait_of_one_round outcome_; // the waiter's, until it says that it is done
