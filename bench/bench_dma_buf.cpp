@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 // What does the lock of an idle dma-buf cost beside that of a memfd, and beside the system calls that one would make by
 // hand? For a machine that has dma-bufs, or the test machine, where only the ratios mean something.
+#include "support/check.hpp"
+
 #include <dmasync/dmasync.hpp>
 
 #include <benchmark/benchmark.h>
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <system_error>
 #include <utility>
 
@@ -20,7 +23,13 @@ struct studio {
     explicit studio(benchmark::State& state, bool memfd = false) {
         std::error_code ec;
         for (buffer& b : buffers) { b = memfd ? media.allocate(4096, {}, {.from = memory_kind::memfd}) : allocate(ec); }
-        if (ec) { state.SkipWithError("this machine offers no dma-buf"); }
+        if (ec) { bench::skip(state, "this machine offers no dma-buf"); }
+        missing = static_cast<bool>(ec);
+    }
+
+    /// Every iteration did what it is named for, `done` times in all.
+    void expect_count(benchmark::State& state, std::uint64_t done) const {
+        if (!missing) { bench::expect_count(state, done, static_cast<std::uint64_t>(state.iterations())); }
     }
 
     buffer allocate(std::error_code& ec) {
@@ -31,21 +40,28 @@ struct studio {
     epoll_loop loop;
     domain media{loop};
     std::array<buffer, most_buffers> buffers;
+    bool missing = false; // there is no dma-buf
+    std::uint64_t count = 0;
 };
 
 void start_and_end_by_hand(benchmark::State& state) {
     const studio s{state};
+    std::uint64_t count = 0;
     for (auto _ : state) {
-        static_cast<void>(dma_buf::start_cpu_access(s.buffers[0].fd(), access::read));
+        const std::error_code started = dma_buf::start_cpu_access(s.buffers[0].fd(), access::read);
         benchmark::ClobberMemory();
-        static_cast<void>(dma_buf::end_cpu_access(s.buffers[0].fd(), access::read));
+        const std::error_code ended = dma_buf::end_cpu_access(s.buffers[0].fd(), access::read);
+        count += !started && !ended ? 1 : 0;
     }
+    s.expect_count(state, count);
 }
 BENCHMARK(start_and_end_by_hand);
 
 void poll_by_hand(benchmark::State& state) {
     const studio s{state};
-    for (auto _ : state) { benchmark::DoNotOptimize(dma_buf::is_idle(s.buffers[0].fd(), access::read)); }
+    std::uint64_t count = 0;
+    for (auto _ : state) { count += dma_buf::is_idle(s.buffers[0].fd(), access::read) ? 1 : 0; }
+    s.expect_count(state, count);
 }
 BENCHMARK(poll_by_hand);
 
@@ -53,6 +69,7 @@ template <std::size_t... I>
 task<> lock_and_unlock(benchmark::State& state, studio& s, lock_options options, std::index_sequence<I...>) {
     for (auto _ : state) {
         auto held = co_await lock(read(s.buffers[I])..., options);
+        s.count += held ? 1 : 0;
         benchmark::ClobberMemory();
     }
 }
@@ -61,6 +78,7 @@ template <std::size_t N>
 void run(benchmark::State& state, const lock_options& options, bool memfd = false) {
     studio s{state, memfd};
     s.loop.run(lock_and_unlock(state, s, options, std::make_index_sequence<N>{}));
+    s.expect_count(state, s.count);
 }
 
 template <std::size_t N>
@@ -94,18 +112,18 @@ BENCHMARK(lock_dma_buf_bracketing_always<4>);
 /// An iteration is a device's write and the CPU's look at it.
 void lock_by_device_and_cpu_in_turns(benchmark::State& state) {
     studio s{state};
-    const auto body = [](benchmark::State& st, const buffer& b) -> task<> {
+    const auto body = [](benchmark::State& st, studio& all) -> task<> {
         for (auto _ : st) {
-            auto device = co_await lock(dma_write(b));
+            auto device = co_await lock(dma_write(all.buffers[0]));
             device.unlock();
-            auto cpu = co_await lock(read(b));
+            auto cpu = co_await lock(read(all.buffers[0]));
+            all.count += cpu ? 1 : 0;
             benchmark::ClobberMemory();
         }
     };
-    s.loop.run(body(state, s.buffers[0]));
+    s.loop.run(body(state, s));
+    s.expect_count(state, s.count);
 }
 BENCHMARK(lock_by_device_and_cpu_in_turns);
 
 } // namespace
-
-BENCHMARK_MAIN();

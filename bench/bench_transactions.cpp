@@ -2,6 +2,8 @@
 // Which deadlock policy suits long transactions? Batches of 800 buffers out of 100,000, each locked one by one in an order of
 // its own: the workload by which the kernel's wound-wait was measured against its wait-die. Several transactions at a
 // time, on one loop, in turns after every lock (the most that they can get in each other's way), and on threads.
+#include "support/check.hpp"
+
 #include <dmasync/dmasync.hpp>
 
 #include <benchmark/benchmark.h>
@@ -12,8 +14,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
+#include <numeric>
 #include <random>
+#include <span>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -30,9 +33,11 @@ constexpr std::size_t batch_size = 800;
 class world {
 public:
     explicit world(event_loop& loop, deadlock_policy policy)
-        : media{loop, {.lease = no_lease, .policy = policy}}, memory_(buffer_count) {
+        : media{loop, {.lease = no_lease, .policy = policy}}, counts(buffer_count) {
         buffers.reserve(buffer_count);
-        for (std::byte& each : memory_) { buffers.push_back(media.adopt({&each, 1})); }
+        for (std::uint64_t& each : counts) {
+            buffers.push_back(media.adopt(std::as_writable_bytes(std::span{&each, 1})));
+        }
     }
 
     [[nodiscard]] std::vector<std::uint32_t> draw_batch() {
@@ -53,10 +58,10 @@ public:
     }
 
     domain media;
+    std::vector<std::uint64_t> counts; // the buffers' memory: a batch counts in its first one when it has them all
     std::vector<buffer> buffers;
 
 private:
-    std::vector<std::byte> memory_;
     std::mt19937 random_{1};
 };
 
@@ -88,6 +93,7 @@ task<> lock_batch(transaction& tx, world& w, const std::vector<std::uint32_t>& b
         if (ec) { co_return; }
         co_await yield{w.media.loop()};
     }
+    ++w.counts[batch[0]];
 }
 
 task<> through(world& w, const std::vector<std::uint32_t>& batch, std::uint64_t& locks) {
@@ -102,7 +108,9 @@ task<> all_through(world& w, const std::vector<std::vector<std::uint32_t>>& batc
 
 void report(benchmark::State& state, world& w, std::size_t at_once, std::uint64_t locks) {
     const domain_counters c = w.media.counters();
-    const auto batches = static_cast<double>(state.iterations() * static_cast<std::int64_t>(at_once));
+    const std::uint64_t expected = static_cast<std::uint64_t>(state.iterations()) * at_once;
+    bench::expect_count(state, std::accumulate(w.counts.begin(), w.counts.end(), std::uint64_t{0}), expected);
+    const auto batches = static_cast<double>(expected);
     state.counters["rollbacks"] = static_cast<double>(c.retries) / batches;
     state.counters["wasted_locks"] = (static_cast<double>(locks) / batches - batch_size) / batch_size;
     state.counters["us_per_batch"] =
@@ -135,6 +143,7 @@ void block_through(world& w, const std::vector<std::uint32_t>& batch, std::uint6
             i = 0;
         }
     }
+    ++w.counts[batch[0]];
 }
 
 template <deadlock_policy Policy, std::size_t AtOnce>
@@ -177,5 +186,3 @@ BENCHMARK(on_threads<wait_die, 4>)->Unit(benchmark::kMillisecond)->UseRealTime()
 BENCHMARK(on_threads<wait_die, 16>)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 } // namespace
-
-BENCHMARK_MAIN();

@@ -3,6 +3,7 @@
 """The documentation says what the headers say."""
 
 import importlib.machinery
+import importlib.util
 import pathlib
 import re
 import sys
@@ -57,25 +58,50 @@ class Transactions(unittest.TestCase):
 
 
 class Performance(unittest.TestCase):
-    """The page shows what tools/bench-report makes of what bench/bench_lock.cpp measures."""
+    """The page shows what bench/report makes of what bench/lock measures."""
 
-    report = importlib.machinery.SourceFileLoader("bench_report", str(PROJECT / "tools/bench-report")).load_module()
+    @classmethod
+    def setUpClass(cls):
+        loader = importlib.machinery.SourceFileLoader("bench_report", str(PROJECT / "bench/report"))
+        cls.report = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+        loader.exec_module(cls.report)
+        cls.page = text_of("docs/performance.md")
 
-    def names(self):
+    def figures(self):
+        """Every benchmark that the report knows, but those of several sizes."""
         rows = [row for _, rows in self.report.TABLES.values() for row in rows]
-        return [name for _, cells in rows for name in cells if name] + [self.report.REFERENCE]
+        return {name for _, cells in rows for name in cells if name} | {self.report.REFERENCE}
 
-    def test_every_benchmark_has_its_place_in_a_table_and_no_other_has(self):
-        registered = re.findall(r"^BENCHMARK\((.+?)\)(?:->|;)", text_of("bench/bench_lock.cpp"), re.MULTILINE)
-        self.assertCountEqual(self.names(), registered)
+    def test_every_benchmark_has_its_place_in_a_table_or_a_plot_and_no_other_has(self):
+        registered = []
+        for source in (PROJECT / "bench/lock").glob("*.cpp"):
+            registered += re.findall(r"^BENCHMARK\((.+?)\)(?:->|;)", source.read_text(encoding="utf-8"), re.MULTILINE)
+        self.assertCountEqual([*self.figures(), *self.report.GROWTH], registered)
+
+    def test_every_figure_that_has_a_target_is_in_a_table_too(self):
+        for label, figure, _, here, _ in self.report.TARGETS:
+            for each in (figure, here[1] if here else None):
+                parts = each.parts if isinstance(each, self.report.Minus) else (each,)
+                for part in parts:
+                    self.assertTrue(part is None or part in self.figures(), f"{label}: {part}")
 
     def test_every_table_in_the_page_has_the_rows_of_the_report_and_a_figure_in_each(self):
-        page = text_of("docs/performance.md")
-        times = {name: 1.0 for name in self.names()}
-        for name, (columns, rows) in self.report.TABLES.items():
-            shown = re.search(rf"<!-- tools/bench-report: {name} -->\n(.*?)\n<!-- end -->", page, re.DOTALL)[1]
-            figures = re.compile(r"[\d.]+ ns, [\d.]+ x")
-            self.assertEqual(figures.sub("*", shown), figures.sub("*", self.report.table(columns, rows, times)))
+        counters = {"bytes_per_waiter": 2.0, "frame_bytes": 1.0}
+        keys = [*self.figures(), *(f"{name}/{size}" for name in self.report.GROWTH for size in (1, 2))]
+        entries = [{"run_type": "iteration", "run_name": key, "real_time": 1.0, "cpu_time": 1.0, "time_unit": "ns", **counters}
+                   for key in keys for _ in range(3)]
+        context = {"num_cpus": 1, "mhz_per_cpu": 1, "date": "2000-01-01"}
+        made = self.report.texts(self.report.Results({"context": context, "benchmarks": entries}))
+        figure = re.compile(r"-?\d[\d.,]*|\*\*no\*\*|yes")
+        for name in set(made) - {"machine"}:
+            with self.subTest(table=name):
+                shown = re.search(rf"<!-- bench/report: {name} -->\n(.*?)\n<!-- end -->", self.page, re.DOTALL)[1]
+                self.assertEqual(figure.sub("#", shown), figure.sub("#", made[name]))
+
+    def test_every_plot_is_in_the_page_and_there(self):
+        for name in self.report.PLOTS:
+            self.assertIn(f"(images/{name}.svg)", self.page)
+            self.assertIn("</svg>", text_of(f"docs/images/{name}.svg"))
 
 
 class Costs(unittest.TestCase):

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Tests of the scripts in tools/ that other tests rely on: what they are there to find, they must find."""
 
-import json
 import pathlib
 import shutil
 import struct
@@ -109,34 +108,6 @@ class ExtractSnippets(InTemporaryFolder):
         before = (self.folder / "out" / "x.cpp").stat().st_mtime_ns
         self.extract("<!-- compiled: x -->\n```cpp\nint a;\n```\n")
         self.assertEqual((self.folder / "out" / "x.cpp").stat().st_mtime_ns, before)
-
-
-class BenchReport(InTemporaryFolder):
-    def report(self, page, **nanoseconds):
-        entries = [{"aggregate_name": "median", "run_name": name, "real_time": time} for name, time in nanoseconds.items()]
-        context = {"num_cpus": 2, "mhz_per_cpu": 1000}
-        results = self.write("results.json", json.dumps({"context": context, "benchmarks": entries}))
-        return run("bench-report", "--results", results, "--page", self.write("page.md", page))
-
-    @staticmethod
-    def place(name):
-        return f"<!-- tools/bench-report: {name} -->\nold\n<!-- end -->\n"
-
-    def test_a_time_is_shown_beside_its_ratio_to_the_reference(self):
-        self.report("".join(map(self.place, ("uncontended", "contended", "machine"))), ref=5, shared_mutex_read=12.5)
-        page = (self.folder / "page.md").read_text(encoding="utf-8")
-        self.assertIn("| 12.5 ns, 2.5 x |", page)
-        self.assertNotIn("old", page)
-
-    def test_results_without_the_reference_are_refused(self):
-        result = self.report(self.place("uncontended"), shared_mutex_read=12.5)
-        self.assertNotEqual(result.returncode, 0)
-        self.assertIn("no median of `ref`", result.stderr)
-
-    def test_a_page_without_a_place_for_a_table_is_refused(self):
-        result = self.report(self.place("uncontended"), ref=5)
-        self.assertNotEqual(result.returncode, 0)
-        self.assertIn("0 places for tools/bench-report: contended", result.stderr)
 
 
 class CompileCost(InTemporaryFolder):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Text that tools produce has its place in a page: between `<!-- tools/TOOL: NAME -->` and `<!-- end -->`."""
+"""Text that tools produce has its place in a page: between `<!-- tools/TOOL: NAME -->` and `<!-- end -->`.
+
+A tool that is elsewhere is named with its folder."""
 
 import re
 import sys
@@ -11,9 +13,10 @@ def put(page, tool, texts):
         print("\n\n".join(texts.values()))
         return
     content = page.read_text(encoding="utf-8")
+    path = tool if "/" in tool else f"tools/{tool}"
     for name, text in texts.items():
-        place = rf"(<!-- tools/{re.escape(tool)}: {re.escape(name)} -->\n).*?(<!-- end -->)"
+        place = rf"(<!-- {re.escape(path)}: {re.escape(name)} -->\n).*?(<!-- end -->)"
         content, count = re.subn(place, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", content, flags=re.DOTALL)
         if count != 1:
-            sys.exit(f"{page}: {count} places for tools/{tool}: {name}, not one")
+            sys.exit(f"{page}: {count} places for {path}: {name}, not one")
     page.write_text(content, encoding="utf-8")
