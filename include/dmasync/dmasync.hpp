@@ -5,9 +5,11 @@
 #include <dmasync/access.hpp>
 #include <dmasync/allocation.hpp>
 #include <dmasync/buffer.hpp>
+#include <dmasync/call_site.hpp>
 #include <dmasync/deadlock_policy.hpp>
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/domain.hpp>
+#include <dmasync/domain_snapshot.hpp>
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
@@ -24,6 +26,9 @@
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/run_transaction.hpp>
+#include <dmasync/snapshot.hpp>
+#include <dmasync/snapshot_json.hpp>
+#include <dmasync/snapshot_text.hpp>
 #include <dmasync/stop_ref.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/transaction.hpp>

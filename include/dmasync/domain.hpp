@@ -17,6 +17,8 @@
 
 namespace dmasync {
 
+struct domain_snapshot;
+
 /// Owns the buffers that may stand in one set, and the policy by which they are granted (kernel: ww_class).
 ///
 /// Its event loop runs its leases and deadlines, and resumes its waiters unless they ask for another. Several domains
@@ -74,6 +76,10 @@ public:
 
     [[nodiscard]] event_loop& loop() const noexcept { return state_->loop(); }
     [[nodiscard]] domain_counters counters() const noexcept { return state_->counters(); }
+
+    /// Who holds what, and who waits for whom, at one moment. Others wait for the copy, not for what is made of it.
+    /// Needs `#include <dmasync/snapshot.hpp>`. Throws std::bad_alloc.
+    [[nodiscard]] domain_snapshot snapshot() const;
 
 private:
     friend class lock_set;

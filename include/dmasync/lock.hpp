@@ -9,6 +9,7 @@
 ///     auto held = blocking_lock(read(camera));                // for threads without coroutines
 
 #include <dmasync/buffer.hpp>
+#include <dmasync/call_site.hpp>
 #include <dmasync/detail/domain_state.hpp>
 #include <dmasync/detail/lock_operation.hpp>
 #include <dmasync/event_loop.hpp>
@@ -32,27 +33,35 @@ template <access Mode>
 struct lock_request {
     static constexpr access mode = Mode;
 
-    explicit lock_request(const buffer& b) noexcept : node{b.state_} {}
+    explicit lock_request(const buffer& b, call_site where) noexcept : node{b.state_}, place{where} {}
 
     detail::buffer_node* node;
+    call_site place; // of the request, and so of the lock that it is written in
 };
 
-// The six ways to ask for a buffer (S3).
-[[nodiscard]] inline lock_request<access::read> read(const buffer& b) noexcept { return lock_request<access::read>{b}; }
-[[nodiscard]] inline lock_request<access::write> write(const buffer& b) noexcept {
-    return lock_request<access::write>{b};
+// The six ways to ask for a buffer (S3). `where` is for reports.
+[[nodiscard]] inline lock_request<access::read> read(const buffer& b, call_site where = call_site::current()) noexcept {
+    return lock_request<access::read>{b, where};
 }
-[[nodiscard]] inline lock_request<access::read_write> read_write(const buffer& b) noexcept {
-    return lock_request<access::read_write>{b};
+[[nodiscard]] inline lock_request<access::write> write(const buffer& b,
+                                                       call_site where = call_site::current()) noexcept {
+    return lock_request<access::write>{b, where};
 }
-[[nodiscard]] inline lock_request<access::dma_read> dma_read(const buffer& b) noexcept {
-    return lock_request<access::dma_read>{b};
+[[nodiscard]] inline lock_request<access::read_write> read_write(const buffer& b,
+                                                                 call_site where = call_site::current()) noexcept {
+    return lock_request<access::read_write>{b, where};
 }
-[[nodiscard]] inline lock_request<access::dma_write> dma_write(const buffer& b) noexcept {
-    return lock_request<access::dma_write>{b};
+[[nodiscard]] inline lock_request<access::dma_read> dma_read(const buffer& b,
+                                                             call_site where = call_site::current()) noexcept {
+    return lock_request<access::dma_read>{b, where};
 }
-[[nodiscard]] inline lock_request<access::dma_read_write> dma_read_write(const buffer& b) noexcept {
-    return lock_request<access::dma_read_write>{b};
+[[nodiscard]] inline lock_request<access::dma_write> dma_write(const buffer& b,
+                                                               call_site where = call_site::current()) noexcept {
+    return lock_request<access::dma_write>{b, where};
+}
+[[nodiscard]] inline lock_request<access::dma_read_write> dma_read_write(
+    const buffer& b, call_site where = call_site::current()) noexcept {
+    return lock_request<access::dma_read_write>{b, where};
 }
 
 namespace detail {
@@ -75,6 +84,7 @@ struct lock_arguments {
     std::array<request, sizeof...(Modes)> set;
     [[no_unique_address]] Options options;
     std::error_code* ec = nullptr;
+    call_site place; // of the first request
 
     template <class... Args>
     explicit lock_arguments(Args&... args) noexcept {
@@ -84,6 +94,7 @@ struct lock_arguments {
 
     template <access Mode>
     void put(const lock_request<Mode>& r, request*& next) noexcept {
+        if (next == set.data()) { place = r.place; }
         *next++ = {r.node, Mode};
     }
     void put(const lock_options& o, request*&) noexcept { options.value = o; }
@@ -134,7 +145,7 @@ public:
 
     template <class... Args>
     explicit lock_awaitable(Args&... args) noexcept
-        : Arguments{args...}, lock_operation{this->home(), this->set, this->options.value, this->ec} {}
+        : Arguments{args...}, lock_operation{this->home(), this->set, this->options.value, this->ec, this->place} {}
 
     [[nodiscard]] bool await_ready() const noexcept { return false; } // one critical section grants or queues
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->begin(h); }

@@ -3,6 +3,7 @@
 /// \file lock_set.hpp  A set of buffers that is made once and locked many times.
 
 #include <dmasync/buffer.hpp>
+#include <dmasync/call_site.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>
@@ -66,10 +67,11 @@ public:
     /// A lock of the set that is being waited for. Awaitable once, in any coroutine.
     class [[nodiscard]] awaitable : own_options, lock_operation {
     public:
-        awaitable(lock_set& s, std::error_code* ec) noexcept
-            : lock_operation{s.state_, s.requests_, s.defaults_, ec, &s.live_} {}
-        awaitable(lock_set& s, const lock_options& o, std::error_code* ec) noexcept
-            : own_options{s.with_defaults(o)}, lock_operation{s.state_, s.requests_, *this->value, ec, &s.live_} {}
+        awaitable(lock_set& s, std::error_code* ec, call_site where) noexcept
+            : lock_operation{s.state_, s.requests_, s.defaults_, ec, where, &s.live_} {}
+        awaitable(lock_set& s, const lock_options& o, std::error_code* ec, call_site where) noexcept
+            : own_options{s.with_defaults(o)}, lock_operation{s.state_, s.requests_, *this->value,
+                                                              ec,       where,       &s.live_} {}
 
         [[nodiscard]] bool await_ready() const noexcept { return false; } // as dmasync::lock
         [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }
@@ -87,22 +89,40 @@ public:
 
     /// Locks the whole set: `co_await set.lock()`. Guarantee, errors and threads as `dmasync::lock`; further errors:
     /// `errc::empty_set`, `already_locked`. A reused set locks without allocating.
-    [[nodiscard]] awaitable lock() noexcept { return {*this, nullptr}; }
-    [[nodiscard]] awaitable lock(const lock_options& o) noexcept { return {*this, o, nullptr}; }
-    [[nodiscard]] awaitable lock(const lock_options& o, std::error_code& ec) noexcept { return {*this, o, &ec}; }
-    [[nodiscard]] awaitable lock(std::error_code& ec) noexcept { return {*this, &ec}; }
+    [[nodiscard]] awaitable lock(call_site where = call_site::current()) noexcept { return {*this, nullptr, where}; }
+    [[nodiscard]] awaitable lock(const lock_options& o, call_site where = call_site::current()) noexcept {
+        return {*this, o, nullptr, where};
+    }
+    [[nodiscard]] awaitable lock(const lock_options& o, std::error_code& ec,
+                                 call_site where = call_site::current()) noexcept {
+        return {*this, o, &ec, where};
+    }
+    [[nodiscard]] awaitable lock(std::error_code& ec, call_site where = call_site::current()) noexcept {
+        return {*this, &ec, where};
+    }
 
     /// As `dmasync::try_lock`.
-    [[nodiscard]] guard try_lock(const lock_options& o = {}) { return lock(o).try_and_take(); }
-    [[nodiscard]] guard try_lock(const lock_options& o, std::error_code& ec) { return lock(o, ec).try_and_take(); }
-    [[nodiscard]] guard try_lock(std::error_code& ec) { return lock(ec).try_and_take(); }
+    [[nodiscard]] guard try_lock(const lock_options& o = {}, call_site where = call_site::current()) {
+        return lock(o, where).try_and_take();
+    }
+    [[nodiscard]] guard try_lock(const lock_options& o, std::error_code& ec, call_site where = call_site::current()) {
+        return lock(o, ec, where).try_and_take();
+    }
+    [[nodiscard]] guard try_lock(std::error_code& ec, call_site where = call_site::current()) {
+        return lock(ec, where).try_and_take();
+    }
 
     /// As `dmasync::blocking_lock`.
-    [[nodiscard]] guard blocking_lock(const lock_options& o = {}) { return lock(o).block_and_take(); }
-    [[nodiscard]] guard blocking_lock(const lock_options& o, std::error_code& ec) {
-        return lock(o, ec).block_and_take();
+    [[nodiscard]] guard blocking_lock(const lock_options& o = {}, call_site where = call_site::current()) {
+        return lock(o, where).block_and_take();
     }
-    [[nodiscard]] guard blocking_lock(std::error_code& ec) { return lock(ec).block_and_take(); }
+    [[nodiscard]] guard blocking_lock(const lock_options& o, std::error_code& ec,
+                                      call_site where = call_site::current()) {
+        return lock(o, ec, where).block_and_take();
+    }
+    [[nodiscard]] guard blocking_lock(std::error_code& ec, call_site where = call_site::current()) {
+        return lock(ec, where).block_and_take();
+    }
 
 private:
     [[nodiscard]] lock_options with_defaults(lock_options o) const noexcept {

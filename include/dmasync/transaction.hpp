@@ -153,7 +153,8 @@ public:
     template <class... Args>
     explicit part_awaitable(transaction& t, Args&... args) noexcept
         : Arguments{args...},
-          lock_operation{this->home() == t.home_ ? t.home_ : nullptr, this->set, t.options_, this->ec, t.state_} {}
+          lock_operation{
+              this->home() == t.home_ ? t.home_ : nullptr, this->set, t.options_, this->ec, this->place, t.state_} {}
 
     [[nodiscard]] bool await_ready() noexcept { return this->try_now(); }
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->suspend(h); }
@@ -168,7 +169,7 @@ public:
 class [[nodiscard]] transaction::restart_awaitable : lock_operation {
 public:
     restart_awaitable(transaction& t, std::error_code* ec) noexcept
-        : lock_operation{t.home_, {}, t.options_, ec, t.state_}, subject_{t} {}
+        : lock_operation{t.home_, {}, t.options_, ec, {}, t.state_}, subject_{t} {}
 
     [[nodiscard]] bool await_ready() noexcept {
         if (subject_.state_.done || subject_.state_.waiting != nullptr) {

@@ -187,7 +187,7 @@ void expiry_seen() {
     device_place p{10ms};
     const std::array<request, 1> set{request{p.screen, access::write}};
     dmasync::detail::claim* held = nullptr;
-    const errc why = p.media->try_acquire({set, dmasync::detail::no_lock_options}, held);
+    const errc why = p.media->try_acquire({set, dmasync::detail::no_lock_options, {}}, held);
     check(why == errc{} && !p.media->enter(*held), "a free buffer can be had");
     p.loop.set(p.loop.now() + 1s);
     canary before;

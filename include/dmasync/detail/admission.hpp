@@ -297,6 +297,7 @@ private:
     }
 
     static std::uint32_t unmark(buffer_node& b, access mode) noexcept {
+        b.last = mode;
         b.sequence += is_write(mode) ? 1U : 0U;
         return b.state -= weight(mode);
     }

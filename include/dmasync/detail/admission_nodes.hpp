@@ -53,7 +53,8 @@ struct buffer_node {
     std::uint32_t state;
     std::uint32_t waiters = 0; // the length of both queues
     std::uint64_t sequence =
-        0; // fencing token: odd while a writer holds; grows whenever a conflicting grant is possible
+        0;         // fencing token: odd while a writer holds; grows whenever a conflicting grant is possible
+    access last{}; // of the hold that ended last; none of the six when there was none
     std::uint64_t attempt = 0; // the last admission that touched it: finds duplicates without a search
     entry_list waiting_readers;
     entry_list waiting_writers;

@@ -4,6 +4,7 @@
 
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/cpu_bracket.hpp>
+#include <dmasync/detail/intrusive_list.hpp>
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
@@ -17,6 +18,7 @@ namespace dmasync::detail {
 
 class domain_state;
 struct buffer_state;
+struct all_tag;
 
 /// Finds a buffer by its memory. Its nodes are made before and freed after the lock is held.
 using buffer_registry = std::map<memory_identity, buffer_state*>;
@@ -25,7 +27,7 @@ using buffer_registry = std::map<memory_identity, buffer_state*>;
 ///
 /// It dies when no handle, no holder, no waiter and no expired hold is left. The last handle is dropped under the
 /// domain's lock, so that an import can find a buffer again that only its holders keep alive.
-struct buffer_state : buffer_node {
+struct buffer_state : buffer_node, list_hook<all_tag> {
     buffer_state(domain_state& d, const admission& policy, memory_object m, name n) noexcept
         : buffer_node{policy, m.is_dma_buf()}, owner{&d}, memory{std::move(m)}, label{n} {}
     buffer_state(const buffer_state&) = delete;

@@ -2,6 +2,7 @@
 #pragma once
 /// \file claim.hpp  One acquisition, from request to release, and the pool that its record comes from.
 
+#include <dmasync/call_site.hpp>
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/deadline_book.hpp>
 #include <dmasync/detail/failure.hpp>
@@ -73,7 +74,8 @@ struct claim : claim_node, timed, work {
     name label;
     void* user = nullptr;
     const lock_options* adopted = nullptr; // `no_lock_options` when lease, loop, label and user are what that says
-    claim* next_free = nullptr; // the pool's
+    call_site place;                       // that asked for it; of a transaction's hold, that added to it last
+    claim* next_free = nullptr;            // the pool's
 
     /// The fence that the claim waits for, or that it is lent until. The loop's thread alone.
     struct fence_watch : fd_watch {
@@ -135,6 +137,14 @@ public:
 
     /// How many claims are in use.
     [[nodiscard]] std::size_t taken() const noexcept { return taken_; }
+
+    /// Hands over every record there is, in use or not.
+    template <class Visit>
+    void for_each(Visit visit) const {
+        for (chunk* c = chunks_; c != nullptr; c = c->next) {
+            for (std::size_t i = 0; i < c->count; ++i) { visit(*claim_in(*c, i)); }
+        }
+    }
 
     /// For how many buffers a claim has room.
     [[nodiscard]] static std::size_t room(const claim& c) noexcept { return capacity(c.pool_class); }

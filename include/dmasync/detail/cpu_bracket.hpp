@@ -33,10 +33,15 @@ class cpu_bracket {
 public:
     /// What a hold with access `a` needs before it may begin.
     /// Errors: what the kernel says; the state is as before then.
-    [[nodiscard]] std::error_code enter(int fd, access a) noexcept {
+    /// `told` counts the requests to the kernel.
+    [[nodiscard]] std::error_code enter(int fd, access a, std::uint64_t& told) noexcept {
         if (is_prepared(state_.load(std::memory_order_acquire), a)) { return {}; } // with change
         const std::lock_guard guard{kernel_};
-        return is_dma(a) ? give_to_device(fd, a) : give_to_cpu(fd, a);
+        return is_dma(a) ? give_to_device(fd, a, told) : give_to_cpu(fd, a, told);
+    }
+    [[nodiscard]] std::error_code enter(int fd, access a) noexcept {
+        std::uint64_t uncounted = 0;
+        return enter(fd, a, uncounted);
     }
 
     /// A bracket of one hold's own, whatever the state: to be ended by `leave_always`. For writers outside the library.
@@ -56,7 +61,8 @@ public:
     /// Closes what is open. For the end of the buffer: there is nobody left to tell of an error.
     void close(int fd) noexcept {
         const std::lock_guard guard{kernel_};
-        static_cast<void>(end_open(fd));
+        std::uint64_t uncounted = 0;
+        static_cast<void>(end_open(fd, uncounted));
     }
 
 private:
@@ -71,23 +77,27 @@ private:
         return (s & stale) == 0 && (!is_write(a) || (s & open_write) != 0);
     }
 
-    [[nodiscard]] std::error_code give_to_device(int fd, access a) noexcept {
-        const std::error_code ec = end_open(fd);
+    [[nodiscard]] std::error_code give_to_device(int fd, access a, std::uint64_t& told) noexcept {
+        const std::error_code ec = end_open(fd, told);
         if (!ec && is_write(a)) { change(0, stale); }
         return ec;
     }
 
-    [[nodiscard]] std::error_code give_to_cpu(int fd, access a) noexcept {
+    [[nodiscard]] std::error_code give_to_cpu(int fd, access a, std::uint64_t& told) noexcept {
         if (is_prepared(state_.load(std::memory_order_relaxed), a)) { return {}; } // by who was faster
-        std::error_code ec = end_open(fd);
-        if (!ec) { ec = dma_buf::start_cpu_access(fd, a); }
+        std::error_code ec = end_open(fd, told);
+        if (!ec) {
+            ++told;
+            ec = dma_buf::start_cpu_access(fd, a);
+        }
         if (!ec) { change(stale, is_write(a) ? open_write : open_read); }
         return ec;
     }
 
-    [[nodiscard]] std::error_code end_open(int fd) noexcept {
+    [[nodiscard]] std::error_code end_open(int fd, std::uint64_t& told) noexcept {
         const bits s = state_.load(std::memory_order_acquire); // with inherit
         if ((s & open) == 0) { return {}; }
+        ++told;
         const std::error_code ec = dma_buf::end_cpu_access(fd, (s & open_write) != 0 ? access::write : access::read);
         if (!ec) { change(open, 0); }
         return ec;

@@ -43,7 +43,9 @@ public:
     /// Returns: `would_block` when a fence is pending; the claim is as it was then. Any other failure has ended the hold.
     [[nodiscard]] failure enter(claim& c) noexcept {
         if (c.wait_for_fences == fences::wait && !is_idle(c)) { return errc::would_block; }
-        return settle_at_gate(c, tell_kernel_of_grant(c), counters_.granted_at_once);
+        bracket_count told;
+        const failure f = tell_kernel_of_grant(c, told);
+        return settle_at_gate(c, f, told, counters_.granted_at_once);
     }
 
     /// A coroutine waits for the fences of a claim that did not get through.
@@ -68,8 +70,9 @@ public:
     /// A thread waits for the fences of its claim, and takes it through the gate.
     void block_on_fences(claim& c, const std::stop_token* stop) noexcept {
         failure f = wait_on_thread(c, stop);
-        if (!f) { f = tell_kernel_of_grant(c); }
-        settle_at_gate(c, f, counters_.granted_after_wait);
+        bracket_count told;
+        if (!f) { f = tell_kernel_of_grant(c, told); }
+        settle_at_gate(c, f, told, counters_.granted_after_wait);
     }
 
     /// A turn of the claim's loop for a claim that is fenced, or was until it was given up.
@@ -90,6 +93,12 @@ public:
 
 protected:
     using device_loan::device_loan;
+
+    /// What the grant of one set came to.
+    struct bracket_count {
+        std::uint64_t told = 0;
+        std::uint64_t naive = 0;
+    };
 
     /// What a fenced claim waits for has ended. Returns: whether its waiter is to be resumed.
     [[nodiscard]] bool go_on_after_fence(claim& c, std::error_code result) noexcept {
@@ -124,6 +133,9 @@ protected:
             if (!is_in_use(c)) { return errc::lease_expired; }
             leave_book(c);
             c.state.store(phase::entering, std::memory_order_relaxed);
+            for (const entry& e : c.set()) {
+                counters_.brackets_told += e.own_bracket && (only == nullptr || only == &e) ? 1U : 0U;
+            }
         }
         failure f;
         for (entry& e : c.set()) {
@@ -176,13 +188,17 @@ private:
             leave_book(c);
             c.state.store(phase::entering, std::memory_order_relaxed);
         }
-        settle_at_gate(c, tell_kernel_of_grant(c), counters_.granted_after_wait);
+        bracket_count told;
+        const failure f = tell_kernel_of_grant(c, told);
+        settle_at_gate(c, f, told, counters_.granted_after_wait);
         return true;
     }
 
     /// The kernel has been told, or has refused. Returns: `f`.
-    failure settle_at_gate(claim& c, failure f, std::uint64_t& counter) noexcept {
+    failure settle_at_gate(claim& c, failure f, const bracket_count& told, std::uint64_t& counter) noexcept {
         step s{*this};
+        counters_.brackets_told += told.told;
+        counters_.brackets_naive += told.naive;
         if (f) {
             refuse(c, f, s);
         } else {
@@ -241,24 +257,32 @@ private:
         set_failed(c, why);
     }
 
-    [[nodiscard]] static failure tell_kernel_of_grant(claim& c) noexcept {
+    [[nodiscard]] static failure tell_kernel_of_grant(claim& c, bracket_count& told) noexcept {
         for (entry& e : c.set()) {
             buffer_state& b = state_of(e);
             if (!b.is_dma_buf()) { continue; }
+            const bool own = wants_own_bracket(c, e);
+            told.told += own ? 1U : 0U;
+            told.naive += is_dma(e.mode) ? 0U : 2U;
             const std::error_code ec =
-                wants_own_bracket(c, e) ? open_own_bracket(e) : b.bracket.enter(b.memory.fd.get(), e.mode);
+                own ? open_own_bracket(e) : b.bracket.enter(b.memory.fd.get(), e.mode, told.told);
             if (ec) {
-                leave_brackets(c);
+                told.told += leave_brackets(c);
                 return failure::from(ec);
             }
         }
         return {};
     }
 
-    static void leave_brackets(const claim& c) noexcept {
+    /// Returns: how many there were.
+    static std::uint64_t leave_brackets(const claim& c) noexcept {
+        std::uint64_t left = 0;
         for (entry& e : c.set()) {
-            if (e.own_bracket) { close_own_bracket(e); }
+            if (!e.own_bracket) { continue; }
+            close_own_bracket(e);
+            ++left;
         }
+        return left;
     }
 
     [[nodiscard]] failure wait_on_thread(claim& c, const std::stop_token* stop) noexcept {

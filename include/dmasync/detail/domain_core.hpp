@@ -5,6 +5,7 @@
 /// Every operation has the same shape, a *step*: change plain data under the lock, collect whom to tell, unlock, tell
 /// them. Nothing is allocated, freed, called back or resumed while the lock is held, and no step begins inside another.
 
+#include <dmasync/call_site.hpp>
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
@@ -27,6 +28,7 @@ namespace dmasync::detail {
 struct demand {
     std::span<const request> set;
     const lock_options& options;
+    call_site place{};
     claim** registration = nullptr; // a lock_set's mark that it is in use
 };
 
@@ -53,6 +55,7 @@ public:
 
 protected:
     friend struct inspector;
+    friend class domain_observer;
 
     domain_core(domain_state& self, event_loop& loop, domain_options options, work::function& on_timer,
                 std::uint64_t first_ticket)
@@ -254,6 +257,7 @@ protected:
         if (!b.is_dead()) { return; }
         unregister(b);
         b.next_dead = std::exchange(s.dead, &b);
+        buffer_list::erase(b);
         --buffers_;
     }
 
@@ -359,6 +363,8 @@ protected:
     claim_pool pool_;
     domain_counters counters_;
     buffer_registry registry_; // every buffer that is not closed
+    using buffer_list = intrusive_list<buffer_state, all_tag>;
+    buffer_list all_; // every buffer
     std::size_t buffers_ = 0;
     std::size_t sets_ = 0; // lock_sets: one without buffers has nothing else that keeps the state alive
     const domain_options options_;

@@ -2,6 +2,7 @@
 #pragma once
 /// \file domain_state.hpp  What can be done to a domain: every operation is one step of its state.
 
+#include <dmasync/call_site.hpp>
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
 #include <dmasync/detail/threading.hpp>
@@ -43,6 +44,7 @@ public:
             lock_.unlock();
             return grow_for(d.set.size()) ? try_acquire(d, mine) : errc::out_of_memory;
         }
+        c->place = d.place;
         const errc why = try_grant(*c, d);
         if (why == errc{}) [[likely]] {
             mine = c;
@@ -70,6 +72,7 @@ public:
             lock_.unlock();
             return grow_for(d.set.size()) ? acquire(d, waiter, mine) : errc::out_of_memory;
         }
+        c->place = d.place;
         const errc why = try_grant(*c, d);
         if (why == errc{}) [[likely]] {
             mine = c;
@@ -183,6 +186,7 @@ public:
             return &b;
         }
         registry_.insert(std::move(fresh->node));
+        all_.push_back(*fresh);
         ++buffers_;
         return fresh.release();
     }
@@ -319,6 +323,7 @@ private:
         if (c.owner != nullptr) { c.owner->waiting = &c; }
         c.state.store(phase::waiting, std::memory_order_relaxed);
         enter_book(c, now, d.options.deadline);
+        ++counters_.contended;
         admission_.enqueue(c, s.out);
     }
 

@@ -149,6 +149,7 @@ protected:
         to.adopted = nullptr;
         to.label = from.label;
         to.user = from.user;
+        to.place = from.place;
         to.since = from.since;
         to.state.store(phase::held, std::memory_order_relaxed);
         reenter_book(to, coarse_now(), from.until);
@@ -177,13 +178,19 @@ private:
             c.state.store(phase::entering, std::memory_order_relaxed); // the kernel is told
         }
         std::error_code ec;
+        std::uint64_t told = 0;
         if (e.own_bracket) {
+            ++told;
             ec = cpu_bracket::leave_always(fd, was);
-            if (!ec) { ec = open_own_bracket(e); }
+            if (!ec) {
+                ++told;
+                ec = open_own_bracket(e);
+            }
         } else {
-            ec = b.bracket.enter(fd, e.mode);
+            ec = b.bracket.enter(fd, e.mode, told);
         }
         step s{*this};
+        counters_.brackets_told += told;
         if (ec) { admission_.downgrade(e, s.out); }
         c.state.store(phase::held, std::memory_order_relaxed);
         reenter_book(c, coarse_now(), c.until);
@@ -216,11 +223,13 @@ private:
             step s{*this};
             change(*e, s);
         }
-        if (e->buffer != nullptr) {
+        const bool reopened = e->buffer != nullptr;
+        if (reopened) {
             const std::error_code ec = open_own_bracket(*e);
             if (ec) { f = failure::from(ec); }
         }
         const step s{*this};
+        counters_.brackets_told += reopened ? 1U : 0U;
         c.state.store(phase::held, std::memory_order_relaxed);
         reenter_book(c, coarse_now(), c.until);
         return f;

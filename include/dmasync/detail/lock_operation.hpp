@@ -2,6 +2,7 @@
 #pragma once
 /// \file lock_operation.hpp  One acquisition by one caller, from the question to the answer.
 
+#include <dmasync/call_site.hpp>
 #include <dmasync/detail/domain_state.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock_options.hpp>
@@ -28,13 +29,13 @@ public:
 protected:
     /// `options` outlive the operation. `registration` is a lock_set's mark that it is in use.
     lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
-                   std::error_code* ec, detail::claim** registration = nullptr) noexcept
-        : demand_{set, options, registration}, home_{home}, ec_{ec} {}
+                   std::error_code* ec, call_site place, detail::claim** registration = nullptr) noexcept
+        : demand_{set, options, place, registration}, home_{home}, ec_{ec} {}
 
     /// The acquisition is a part of a transaction.
     lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
-                   std::error_code* ec, detail::transaction_state& t) noexcept
-        : demand_{set, options}, home_{home}, transaction_{&t}, ec_{ec} {}
+                   std::error_code* ec, call_site place, detail::transaction_state& t) noexcept
+        : demand_{set, options, place}, home_{home}, transaction_{&t}, ec_{ec} {}
 
     /// Destroying a waiting coroutine is a way to give up. Where it would have resumed, or while its loop rests.
     ~lock_operation() {
@@ -52,7 +53,7 @@ protected:
         } else {
             errc refusal{};
             if (transaction_ != nullptr) {
-                refusal = home_->extend(*transaction_, demand_.set, demand_.options, claim_);
+                refusal = home_->extend(*transaction_, demand_, claim_);
             } else {
                 refusal = sweep ? home_->try_acquire_swept(demand_, claim_) : home_->try_acquire(demand_, claim_);
             }
@@ -159,6 +160,7 @@ private:
         const std::size_t size = demand_.set.size();
         claim_ = transaction_ == nullptr ? home_->prepare(size) : home_->prepare_part(*transaction_, size);
         why_ = claim_ == nullptr ? errc::out_of_memory : errc{};
+        if (claim_ != nullptr) { claim_->place = demand_.place; }
         return claim_ != nullptr;
     }
 

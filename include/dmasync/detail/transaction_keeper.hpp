@@ -44,14 +44,13 @@ class transaction_keeper : public hold_keeper {
 public:
     /// Grants more to a transaction now, or says why not.
     /// `part`: set when there is a dma-buf in the set: a claim before the gate, to be joined.
-    [[nodiscard]] errc extend(transaction_state& t, std::span<const request> set, const lock_options& options,
-                              claim*& part) noexcept {
+    [[nodiscard]] errc extend(transaction_state& t, const demand& d, claim*& part) noexcept {
         errc why{};
         do {
             step s{*this};
             why = refuse(t);
-            if (why == errc{}) { why = try_extend(t, set, options, part, s); }
-        } while (why == errc::out_of_memory && grow_for(set.size()) && grow_for(size_with(t, set.size())));
+            if (why == errc{}) { why = try_extend(t, d, part, s); }
+        } while (why == errc::out_of_memory && grow_for(d.set.size()) && grow_for(size_with(t, d.set.size())));
         return why;
     }
 
@@ -233,9 +232,9 @@ private:
         c.has_dma_buf = c.plain = c.blocking = false;
     }
 
-    [[nodiscard]] errc try_extend(transaction_state& t, std::span<const request> set, const lock_options& options,
-                                  claim*& part, step& s) noexcept {
-        if (lease_of(options).count() <= 0) { return errc::invalid_lease; }
+    [[nodiscard]] errc try_extend(transaction_state& t, const demand& d, claim*& part, step& s) noexcept {
+        const std::span<const request> set = d.set;
+        if (lease_of(d.options).count() <= 0) { return errc::invalid_lease; }
         std::uint32_t seen = 0;
         for (const request& r : set) { seen |= r.buffer == nullptr ? 0 : r.buffer->state; }
         const bool gated = (seen & buffer_node::dma_buf) != 0;
@@ -251,7 +250,8 @@ private:
             if (fresh) { let_go(*into, s); }
             return why;
         }
-        if (fresh) { adopt(*into, options, nullptr); }
+        if (fresh) { adopt(*into, d.options, nullptr); }
+        into->place = d.place;
         if (gated) {
             into->state.store(phase::entering, std::memory_order_relaxed);
             t.waiting = part = into;
@@ -296,6 +296,7 @@ private:
             hold.brackets = part.brackets;
             hold.wait_for_fences = part.wait_for_fences;
         }
+        hold.place = part.place;
         admission::move_holds(part, hold);
     }
 };

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file snapshot.hpp  Who holds what in a domain, and who waits for whom, at one moment.
+///
+///     std::fputs(to_text(media.snapshot()).c_str(), stderr);                  // snapshot_text.hpp
+///     file << to_json(media.snapshot());                                      // snapshot_json.hpp
+
+#include <dmasync/access.hpp>
+#include <dmasync/call_site.hpp>
+#include <dmasync/detail/domain_observer.hpp>
+#include <dmasync/domain.hpp>
+#include <dmasync/domain_snapshot.hpp>
+
+namespace dmasync {
+
+inline domain_snapshot domain::snapshot() const { return detail::domain_observer{*state_}.look(); }
+
+} // namespace dmasync
