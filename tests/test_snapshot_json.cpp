@@ -27,7 +27,7 @@ TEST_CASE("an empty domain is an object with empty arrays") {
     const std::string json = to_json({});
     CHECK(
         json ==
-        R"({"domain":"","counters":{"locks":0,"granted_at_once":0,"granted_after_wait":0,"contended":0,"timed_out":0,)"
+        R"({"domain":"","counters":{"locks":0,"granted_at_once":0,"granted_after_wait":0,"contended":0,"stuck":0,"timed_out":0,)"
         R"("cancelled":0,"leases_expired":0,"wounds":0,"deaths":0,"retries":0,"fences_waited":0,"devices_overdue":0,)"
         R"("devices_failed":0,"brackets_told":0,"brackets_saved":0},"buffers":[],"acquisitions":[]})");
 }
@@ -68,10 +68,10 @@ TEST_CASE("buffers and acquisitions refer to each other by number") {
         R"("last_access":"write","closed":false,"fences_before_read":0,"fences_before_write":0,)"
         R"("holders":[{"acquisition":0,"access":"read"}],"waiters":[{"acquisition":1,"access":"write"}],"losers":[]}],)"
         R"("acquisitions":[{"set":"compose","state":"held","age_ns":12000000,"lease_ns":null,"lease_left_ns":null,)"
-        R"("ticket":null,"transaction":null,"wounded":false,"blocks_thread":false,"file":"","line":0,"function":"",)"
+        R"("ticket":null,"transaction":null,"wounded":false,"stuck":false,"blocks_thread":false,"file":"","line":0,"function":"",)"
         R"("user":0,"parts":[{"buffer":0,"access":"read"}],"waits_for":[]},)"
         R"({"set":"encode","state":"waiting","age_ns":5000000,"lease_ns":1000000000,"lease_left_ns":null,"ticket":7,)"
-        R"("transaction":2,"wounded":false,"blocks_thread":true,"file":"","line":0,"function":"","user":0,)"
+        R"("transaction":2,"wounded":false,"stuck":false,"blocks_thread":true,"file":"","line":0,"function":"","user":0,)"
         R"("parts":[{"buffer":0,"access":"write"}],"waits_for":[0]}]})");
 }
 

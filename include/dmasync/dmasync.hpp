@@ -9,6 +9,7 @@
 #include <dmasync/deadlock_policy.hpp>
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/domain.hpp>
+#include <dmasync/domain_counters.hpp>
 #include <dmasync/domain_snapshot.hpp>
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/error.hpp>
@@ -30,6 +31,7 @@
 #include <dmasync/snapshot_json.hpp>
 #include <dmasync/snapshot_text.hpp>
 #include <dmasync/stop_ref.hpp>
+#include <dmasync/stuck_report.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/transaction.hpp>
 #include <dmasync/unique_fd.hpp>

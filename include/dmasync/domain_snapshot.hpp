@@ -4,7 +4,7 @@
 
 #include <dmasync/access.hpp>
 #include <dmasync/call_site.hpp>
-#include <dmasync/domain_options.hpp>
+#include <dmasync/domain_counters.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
 
@@ -63,6 +63,7 @@ struct domain_snapshot {
         std::optional<std::uint64_t> ticket{}; ///< its age among those who wait: smaller is older
         std::optional<std::size_t> transaction{}; ///< which, by a number that means nothing beyond this snapshot
         bool wounded = false;                     ///< its transaction is to give back what it has
+        bool stuck = false;                       ///< it waits for longer than `stuck_after`
         bool blocks_thread = false;               ///< a thread waits, not a coroutine
         call_site place{};                        ///< that locked it; of a transaction's hold, that did so last
         void* user = nullptr;                     ///< of its options

@@ -41,7 +41,9 @@ struct lock_options {
     stop_ref stop{};          ///< gives up when stop is requested
     event_loop* on = nullptr; ///< where to resume; null: on the domain's loop
     dmasync::name name{};     ///< for reports
-    void* user = nullptr;     ///< handed through to reports (S1)
+    /// Handed through to reports (S1). Locks with the same one, not null, are taken for the same user's when it is explained
+    /// why a lock is stuck.
+    void* user = nullptr;
 };
 static_assert(std::is_trivially_destructible_v<lock_options>);
 

@@ -23,6 +23,7 @@ inline void write_counters(json_writer& j, const domain_counters& c) {
     j.key("granted_at_once").number(c.granted_at_once);
     j.key("granted_after_wait").number(c.granted_after_wait);
     j.key("contended").number(c.contended);
+    j.key("stuck").number(c.stuck);
     j.key("timed_out").number(c.timed_out);
     j.key("cancelled").number(c.cancelled);
     j.key("leases_expired").number(c.leases_expired);
@@ -84,6 +85,7 @@ inline void write_acquisition(json_writer& j, const domain_snapshot::acquisition
     j.key("transaction");
     a.transaction ? j.number(*a.transaction) : j.null();
     j.key("wounded").boolean(a.wounded);
+    j.key("stuck").boolean(a.stuck);
     j.key("blocks_thread").boolean(a.blocks_thread);
     j.key("file").string(a.place.file_name());
     j.key("line").number(std::uint64_t{a.place.line()});

@@ -123,6 +123,7 @@ private:
         if (a.state == acquisition_state::waiting) { remark(obstacles(a)); }
         if (a.transaction) { remark("transaction " + std::to_string(*a.transaction)); }
         if (a.wounded) { remark("wounded"); }
+        if (a.stuck) { remark("stuck"); }
         if (a.blocks_thread) { remark("blocks a thread"); }
         return all;
     }

@@ -83,7 +83,7 @@ struct device_place {
 class device_lock : public dmasync::lock_operation {
 public:
     device_lock(device_place& p, access mode, const lock_options& o, std::error_code& ec)
-        : lock_operation{p.media, set_, options_, &ec}, set_{request{p.screen, mode}}, options_{o} {}
+        : lock_operation{p.media, set_, options_, &ec, {}}, set_{request{p.screen, mode}}, options_{o} {}
 
     [[nodiscard]] guard block_and_take() {
         block();

@@ -6,6 +6,7 @@
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/deadline_book.hpp>
 #include <dmasync/detail/failure.hpp>
+#include <dmasync/detail/intrusive_list.hpp>
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
@@ -26,6 +27,7 @@
 namespace dmasync::detail {
 
 class domain_state;
+struct patience_tag;
 struct inspector; // of tests: sees what nobody else can
 
 /// Where an acquisition stands. Changed under the domain's lock only.
@@ -45,7 +47,7 @@ enum class phase : std::uint8_t {
 ///
 /// Why not in the awaiter: the hold outlives it, and moving a linked record into the guard would cost every lock a
 /// second critical section.
-struct claim : claim_node, timed, work {
+struct claim : claim_node, timed, work, list_hook<patience_tag> {
     claim(domain_state& h, entry* room, std::uint32_t size_class, function& resume, function& on_fence) noexcept
         : work{resume}, home{&h}, pool_class{size_class}, fence_end{*this, on_fence} {
         entries = room;
@@ -61,6 +63,8 @@ struct claim : claim_node, timed, work {
     bool blocking = false;            // a thread waits on `told`, not a coroutine on `loop`
     bool pinned = false;              // its buffers are kept alive for it though it has lost them, or may at any time
     bool overdue = false;             // lent, and its lease has run out
+    bool stuck = false;               // it waits for longer than is good
+    bool stuck_unsaid = false;        // and that has not been reported yet
     std::uint8_t reports = 0;         // being made of it; the last one frees it if it was let go
     futex_word told{0};
     event_loop* loop = nullptr;     // where the coroutine resumes

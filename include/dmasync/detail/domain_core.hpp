@@ -153,6 +153,38 @@ protected:
         if (!c.blocking) { enter_book(c, now, std::min(c.deadline, lease_end(now, c.fence_timeout))); }
     }
 
+    // ---- how long claims wait ----------------------------------------------------------------------------------------
+
+    /// A claim begins to wait for others; it is in the book.
+    void begin_patience(claim& c) noexcept {
+        if (options_.stuck_after == no_lease) [[likely]] { return; }
+        patient_.push_back(c);
+        note_deadline(event_loop::later(c.since, options_.stuck_after));
+    }
+
+    /// It waits no longer.
+    static void lose_patience(claim& c) noexcept {
+        if (patience_list::is_linked(c)) { patience_list::erase(c); }
+        c.stuck = c.stuck_unsaid = false;
+    }
+
+    /// Finds those who have waited for too long by `now`, each once.
+    /// Returns: whether there are any.
+    [[nodiscard]] bool note_stuck(time_point now) noexcept {
+        bool any = false;
+        while (claim* c = patient_.front()) {
+            const time_point due = event_loop::later(c->since, options_.stuck_after);
+            if (due > now) {
+                note_deadline(due);
+                break;
+            }
+            patience_list::erase(*c);
+            c->stuck = c->stuck_unsaid = any = true;
+            ++counters_.stuck;
+        }
+        return any;
+    }
+
     // ---- how claims end ----------------------------------------------------------------------------------------------
 
     /// A claim that waits, in the queues or for a fence, will not be handed over.
@@ -181,6 +213,7 @@ protected:
 
     void leave_queues(claim& c, step& s) noexcept {
         leave_book(c);
+        lose_patience(c);
         admission_.withdraw(c, s.out);
         bury_orphans(c, s);
     }
@@ -315,6 +348,7 @@ private:
             claim& c = static_cast<claim&>(*n);
             if (c.state.load(std::memory_order_relaxed) == phase::waiting) {
                 leave_book(c);
+                lose_patience(c);
                 if (c.has_dma_buf) {
                     begin_fence_wait(c, now);
                 } else {
@@ -363,6 +397,8 @@ protected:
     claim_pool pool_;
     domain_counters counters_;
     buffer_registry registry_; // every buffer that is not closed
+    using patience_list = intrusive_list<claim, patience_tag>;
+    patience_list patient_; // who waits and is not stuck yet, in order of time; nobody when nobody ever is
     using buffer_list = intrusive_list<buffer_state, all_tag>;
     buffer_list all_; // every buffer
     std::size_t buffers_ = 0;

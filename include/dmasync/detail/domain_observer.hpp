@@ -36,8 +36,17 @@ public:
     domain_observer& operator=(const domain_observer&) = delete;
     ~domain_observer() { unpin(); }
 
-    [[nodiscard]] domain_snapshot look() {
-        while (!copy()) {}
+    [[nodiscard]] domain_snapshot look() { return look(false); }
+
+    /// The same, by whom those that are stuck are going to be reported.
+    [[nodiscard]] domain_snapshot look_for_stuck() { return look(true); }
+
+    /// Who is, of the snapshot: each is seen here once, and by one.
+    [[nodiscard]] const std::vector<std::size_t>& stuck() const noexcept { return stuck_; }
+
+private:
+    [[nodiscard]] domain_snapshot look(bool for_stuck) {
+        while (!copy(for_stuck)) {}
         sort();
         domain_snapshot s;
         s.domain = home_.options().name;
@@ -50,7 +59,6 @@ public:
         return s;
     }
 
-private:
     struct buffer_record {
         buffer_state* id;
         std::uint32_t state;
@@ -64,6 +72,8 @@ private:
         phase state;
         bool wounded;
         bool blocking;
+        bool stuck;
+        bool stuck_unsaid;
         name label;
         std::uint64_t ticket;
         domain_core::time_point since;
@@ -83,7 +93,7 @@ private:
     // ---- under the lock ----------------------------------------------------------------------------------------------
 
     /// Returns: whether there was room for everything; there is more of it now otherwise.
-    [[nodiscard]] bool copy() {
+    [[nodiscard]] bool copy(bool for_stuck) {
         std::size_t buffers = 0;
         std::size_t claims = 0;
         std::size_t entries = 0;
@@ -99,6 +109,9 @@ private:
             });
             if (buffers <= buffers_.capacity() && claims_.size() == claims) {
                 copy_buffers();
+                if (for_stuck) {
+                    home_.pool_.for_each([](claim& c) { c.stuck_unsaid = false; });
+                }
                 return true;
             }
         }
@@ -119,8 +132,8 @@ private:
             if (e.buffer != nullptr) { entries_.push_back({e.buffer, e.mode}); }
         }
         claims_.push_back({&c, c.owner, c.state.load(std::memory_order_relaxed), c.owner != nullptr && c.owner->wounded,
-                           c.blocking, c.label, c.ticket, c.since, c.until, c.lease, c.place, c.user, first,
-                           entries_.size() - first});
+                           c.blocking, c.stuck, c.stuck_unsaid, c.label, c.ticket, c.since, c.until, c.lease, c.place,
+                           c.user, first, entries_.size() - first});
     }
 
     void copy_buffers() noexcept {
@@ -212,6 +225,8 @@ private:
         if (r.state == phase::waiting) { a.ticket = r.ticket; }
         if (r.owner != nullptr) { a.transaction = number_of(r.owner); }
         a.wounded = r.wounded;
+        a.stuck = r.stuck;
+        if (r.stuck_unsaid) { stuck_.push_back(number); }
         a.blocks_thread = r.blocking && r.state == phase::waiting;
         a.place = r.place;
         a.user = r.user;
@@ -250,6 +265,7 @@ private:
     domain_core::time_point now_{};
     std::vector<std::pair<const buffer_node*, std::size_t>> places_; // of buffers, in order of address
     std::map<const transaction_node*, std::size_t> transactions_;
+    std::vector<std::size_t> stuck_;
 };
 
 } // namespace dmasync::detail

@@ -2,7 +2,6 @@
 #pragma once
 /// \file domain_state.hpp  What can be done to a domain: every operation is one step of its state.
 
-#include <dmasync/call_site.hpp>
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
 #include <dmasync/detail/threading.hpp>
@@ -323,6 +322,7 @@ private:
         if (c.owner != nullptr) { c.owner->waiting = &c; }
         c.state.store(phase::waiting, std::memory_order_relaxed);
         enter_book(c, now, d.options.deadline);
+        begin_patience(c);
         ++counters_.contended;
         admission_.enqueue(c, s.out);
     }

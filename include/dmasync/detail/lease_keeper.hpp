@@ -3,6 +3,8 @@
 /// \file lease_keeper.hpp  Ends the leases and the waits whose time has come, and says so.
 
 #include <dmasync/detail/domain_core.hpp>
+#include <dmasync/detail/domain_observer.hpp>
+#include <dmasync/detail/stuck_finder.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lease.hpp>
 
@@ -68,6 +70,7 @@ public:
         claim_list overdue;
         told_list reminded; // of devices that are still at work; their place in the book is in use
         time_point now{};
+        bool stuck = false;
         {
             step s{*this};
             if (!owned_) { return false; }
@@ -79,6 +82,7 @@ public:
                 const phase p = c.state.load(std::memory_order_relaxed);
                 (p == phase::waiting || p == phase::fenced ? late : overdue).push_back(c);
             }));
+            stuck = note_stuck(now);
             while (claim* c = late.pop_front()) {
                 const bool waits = c->state.load(std::memory_order_relaxed) == phase::waiting;
                 const bool just_granted = waits && told_list::is_linked(*c); // because another one gave up
@@ -100,6 +104,7 @@ public:
             report(static_cast<claim&>(*c), lease_event::device_overdue, now);
         }
         while (claim* c = overdue.pop_front()) { report(*c, lease_event::expired, now); }
+        if (stuck) [[unlikely]] { report_stuck(); }
         return true;
     }
 
@@ -147,6 +152,16 @@ protected:
         for (entry& e : c.set()) {
             if (std::exchange(e.own_bracket, false)) { state_of(e).bracket.inherit(e.mode); }
         }
+    }
+
+    /// Who is stuck by now, and has not been reported. Without memory for it nothing is said.
+    void report_stuck() noexcept {
+        if (!options_.stuck) { return; }
+        static_cast<void>(try_allocating([this] {
+            domain_observer observer{*this};
+            const domain_snapshot seen = observer.look_for_stuck();
+            stuck_finder{seen}.explain(observer.stuck(), options_.stuck);
+        }));
     }
 
     /// Tells the holder, then the sink. The claim stays until this is done, though its guard may let go of it.

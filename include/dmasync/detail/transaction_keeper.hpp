@@ -143,6 +143,7 @@ public:
         t.waiting = &c;
         c.state.store(phase::waiting, std::memory_order_relaxed);
         enter_book(c, coarse_now(), options.deadline);
+        begin_patience(c);
         admission_.enqueue_or_grant(c, s.out);
         return true;
     }
