@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT
 /// Threads lock many objects in transactions, in the spirit of the kernel's stress of ww_mutex (test-ww_mutex.c): the same
 /// sixteen in an order of each thread's own, the same with what was contended first, and a mixture over 4,095. Unlike
-/// there, that nobody shares what he must not is checked at every lock, not only what the calls return.
+/// there, that nobody shares what he must not is checked at every lock, not only what the calls return. One more thread
+/// takes snapshots all the time, and every one of them has to show a state that can be.
 ///
 /// DMASYNC_STRESS_SECONDS: for how long each goes on; without it, for some thousands of transactions.
 #include <dmasync/domain.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/make_event_loop.hpp>
 #include <dmasync/run_transaction.hpp>
+#include <dmasync/snapshot.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/transaction.hpp>
 
 #include <doctest/doctest.h>
+#include <support/snapshot_checker.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -23,6 +26,7 @@
 #include <functional>
 #include <numeric>
 #include <random>
+#include <stop_token>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -192,6 +196,27 @@ private:
     std::vector<std::size_t> order_;
 };
 
+/// Takes one snapshot after the other until it is stopped, and looks for what cannot be.
+struct witness {
+    void watch(const domain& d, const std::stop_token& stop) {
+        domain_counters before;
+        do {
+            const domain_snapshot s = d.snapshot();
+            if (problem.empty()) { problem = support::snapshot_checker::problem(s); }
+            if (!support::snapshot_checker::has_counted_on(before, s.counters)) { problem = "a counter went back"; }
+            before = s.counters;
+            for (const domain_snapshot::acquisition& a : s.acquisitions) {
+                waits += a.state == acquisition_state::waiting ? 1U : 0U;
+            }
+            ++snapshots;
+        } while (!stop.stop_requested());
+    }
+
+    std::string problem; // the first one
+    std::uint64_t snapshots = 0;
+    std::uint64_t waits = 0; // seen in them
+};
+
 /// Has threads do one kind of work, and shows what came of it.
 void stress(const char* name, std::size_t objects, deadlock_policy policy, std::size_t threads,
             std::uint64_t transactions, void (worker::*work)()) {
@@ -199,7 +224,9 @@ void stress(const char* name, std::size_t objects, deadlock_policy policy, std::
     world w{objects, policy};
     std::deque<worker> workers;
     for (unsigned i = 0; i < threads; ++i) { workers.emplace_back(w, seed + i, transactions); }
+    witness saw;
     {
+        const std::jthread watching{[&](const std::stop_token& stop) { saw.watch(w.media(), stop); }};
         std::vector<std::jthread> running;
         for (worker& each : workers) {
             running.emplace_back([&each, work] { (each.*work)(); });
@@ -212,10 +239,11 @@ void stress(const char* name, std::size_t objects, deadlock_policy policy, std::
         CHECK(each.seen.failures == 0);
         CHECK(each.seen.transactions > 0);
     }
+    CHECK(saw.problem == "");
     const domain_counters c = w.media().counters();
     MESSAGE("stress ", std::string{name}, " threads ", threads, " seed ", seed, " transactions ", all.transactions,
             " locks ", all.locks, " waits ", c.granted_after_wait, " wounds ", c.wounds, " deaths ", c.deaths,
-            " retries ", c.retries);
+            " retries ", c.retries, " snapshots ", saw.snapshots, " waits_seen ", saw.waits);
 }
 
 } // namespace

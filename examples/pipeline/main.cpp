@@ -2,6 +2,7 @@
 // Can several stages, on two threads, work on the frames of a real video without copies in between, and survive a stage
 // that hangs? Reads a video, runs it through the stages of stages.cpp and writes the result. `--help` says more.
 #include "common/interruption.hpp"
+#include "common/on_signal.hpp"
 #include "fd_io.hpp"
 #include "heartbeat.hpp"
 #include "options.hpp"
@@ -14,6 +15,7 @@
 #include <dmasync/make_event_loop.hpp>
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -75,7 +77,9 @@ void make_video(const options& chosen, video_input& input, results& made, const 
                            }};
     const studio_settings settings{.lease = chosen.lease,
                                    .stall = chosen.stall,
-                                   .report = [&](const dmasync::lease_report& r) { line.print_above(to_string(r)); }};
+                                   .report = [&](const dmasync::lease_report& r) { line.print_above(to_string(r)); },
+                                   .stuck = [&](const dmasync::stuck_report& r) { line.print_above(to_string(r)); },
+                                   .show = [&](const std::string& snapshot) { line.print_above(snapshot); }};
     const run_progress done =
         run_pipeline(input, made.video(), made.sheet(), *io.loop, *filters.loop, settings, stop, show);
     made.commit();
@@ -88,6 +92,7 @@ void make_video(const options& chosen, video_input& input, results& made, const 
 int run(const options& chosen) {
     const std::stop_source stop;
     video_input input{chosen.input, stop.get_token(), chosen.damage};
+    common::block_signal(SIGUSR1);      // shows who holds which frames, as soon as there are any
     common::interruption signals{stop}; // before there is a file to be left behind
     std::optional<results> made;
     try {

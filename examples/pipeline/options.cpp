@@ -26,6 +26,8 @@ from the standard input. OUTPUT is a YUV4MPEG2 file, which appears when it is co
   --help                 prints this
   --                     what follows are files, whatever they are called
 
+SIGUSR1 has it print who holds which frames, and who waits for whom.
+
 Exits with 0; with 1 after an error, with 2 for a wrong command line, with 128 and the signal's number when it was
 interrupted.
 )";

@@ -2,11 +2,16 @@
 #include "run.hpp"
 
 #include "common/first_failure.hpp"
+#include "common/on_signal.hpp"
 
+#include <dmasync/snapshot.hpp>
+#include <dmasync/snapshot_text.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/wait.hpp>
 #include <dmasync/when_all.hpp>
 
+#include <csignal>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -46,6 +51,10 @@ run_progress run_pipeline(video_input& input, y4m_writer& output, contact_sheet*
                           dmasync::event_loop& filters, const studio_settings& settings, std::stop_source stop,
                           const std::function<void(const run_progress&)>& watch) {
     studio s{input.format(), io, filters, settings, stop.get_token()};
+    std::optional<common::on_signal> shows;
+    if (settings.show) {
+        shows.emplace(SIGUSR1, [&] { settings.show(to_text(s.frames.snapshot())); });
+    }
     run_progress done;
     outlet out{output, sheet, [&](std::uint64_t pictures) {
                    done = {pictures, s.frames.counters(), s.use.most()};

@@ -13,14 +13,17 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lease.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/stuck_report.hpp>
 
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string>
 
 namespace pipeline {
 
@@ -39,6 +42,9 @@ struct studio_settings {
     std::chrono::nanoseconds lease = dmasync::default_lease; ///< of every lock
     std::optional<std::uint64_t> stall{}; ///< the picture at which denoising hangs once, until its lease has run out
     dmasync::lease_report_sink report = dmasync::print_lease_report;
+    dmasync::stuck_report_sink stuck = dmasync::print_stuck_report; ///< told of locks that wait for `stuck_after`
+    /// Shown who holds which frames, at each SIGUSR1, which must be blocked then. Called on a thread of its own.
+    std::function<void(const std::string&)> show{};
 };
 
 /// Lifetime: nobody runs the loops any more when it is destroyed.
@@ -54,7 +60,13 @@ struct studio {
     const std::stop_token stop;
 
     frame_use use;
-    dmasync::domain frames{filters, {.lease = settings.lease, .name = "frames", .report = settings.report}};
+    static constexpr std::chrono::seconds stuck_after{1};
+    dmasync::domain frames{filters,
+                           {.lease = settings.lease,
+                            .name = "frames",
+                            .report = settings.report,
+                            .stuck_after = stuck_after,
+                            .stuck = settings.stuck}};
 
     // Announcements never wait for room, for who makes them holds frames: a place for each frame, as often as its step
     // may be tried.

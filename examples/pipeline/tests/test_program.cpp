@@ -46,6 +46,16 @@ struct fixture {
     }
 };
 
+/// Waits until the messages of a program have a text. Returns: them; without it after ten seconds.
+std::string messages_with(const std::string& file, std::string_view text) {
+    std::string messages;
+    for (int i = 0; i < 1000 && messages.find(text) == std::string::npos; ++i) {
+        std::this_thread::sleep_for(10ms);
+        messages = test::read_file(file);
+    }
+    return messages;
+}
+
 bool has_input(int fd) {
     pollfd entry{fd, POLLIN, 0};
     return ::poll(&entry, 1, 100) > 0 && (entry.revents & POLLIN) != 0;
@@ -297,6 +307,37 @@ TEST_CASE("frames come out while the input is still open") {
         input.put(small_video.substr(header + i * frame, frame));
         CHECK(output.take(frame) == frame);
     }
+}
+
+TEST_CASE("SIGUSR1 shows who holds which frames, as often as it comes, and the run goes on") {
+    const fixture f;
+    const std::string messages = f.folder / "messages";
+    test::program run{{f.in, f.out, "--stall", "3", "--lease", "700"}, {.messages = messages}};
+    const std::string holds = "held by    'denoise'";
+    std::string seen;
+    for (int i = 0; i < 100 && seen.find(holds) == std::string::npos; ++i) { // the denoiser hangs for 700 ms
+        run.interrupt(SIGUSR1);
+        std::this_thread::sleep_for(20ms);
+        seen = test::read_file(messages);
+    }
+    CHECK(run.wait().exit_code == 0);
+    INFO(seen);
+    CHECK(seen.find("domain 'frames': 10 buffers") == 0);
+    CHECK(seen.find(holds) != std::string::npos);
+    CHECK(seen.find("stages.cpp:") != std::string::npos);
+}
+
+TEST_CASE("a stage that hangs is named to those who wait for it for too long, with the line that locked") {
+    const fixture f;
+    const std::string messages = f.folder / "messages";
+    test::program run{{f.in, f.out, "--stall", "3", "--lease", "60000"}, {.messages = messages}};
+    const std::string seen = messages_with(messages, "does not move");
+    INFO(seen);
+    CHECK(seen.find("stuck: '") == 0);
+    CHECK(seen.find("behind 'denoise', which has held 'denoised ") != std::string::npos);
+    CHECK(seen.find(" to write for 1.0") != std::string::npos);
+    CHECK(seen.find("(stages.cpp:") != std::string::npos);
+    CHECK(seen.find("'denoise' does not move") != std::string::npos);
 }
 
 TEST_CASE("another video on standard input is refused with the command that helps") {
