@@ -65,7 +65,7 @@ struct actor {
 /// `dmasync::lock` for sets that are known at run time only.
 class any_lock : dmasync::lock_operation {
 public:
-    explicit any_lock(actor& a) noexcept : lock_operation{home_of(a), {a.wants.data(), a.size}, a.options, &a.ec} {}
+    explicit any_lock(actor& a) noexcept : lock_operation{home_of(a), {a.wants.data(), a.size}, a.options, &a.ec, {}} {}
 
     [[nodiscard]] bool await_ready() noexcept { return try_now(); }
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return suspend(h); }

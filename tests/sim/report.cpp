@@ -79,6 +79,7 @@ const char* name_of(invariant i) noexcept {
     case invariant::answers: return "answers";
     case invariant::crash: return "crash";
     case invariant::replay: return "replay";
+    case invariant::sight: return "sight";
     }
     return "unknown";
 }

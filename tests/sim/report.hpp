@@ -29,6 +29,7 @@ enum class invariant : std::uint8_t {
     answers,        ///< a call answers what its contract says
     crash,          ///< the process died
     replay,         ///< the same seed gives the same run
+    sight,          ///< a snapshot shows a state that can be
 };
 
 [[nodiscard]] const char* name_of(invariant i) noexcept;

@@ -2,6 +2,7 @@
 #include <dmasync/domain.hpp>
 #include <dmasync/manual_loop.hpp>
 #include <dmasync/run_transaction.hpp>
+#include <dmasync/snapshot.hpp>
 #include <dmasync/transaction.hpp>
 
 #include <sim/actor.hpp>
@@ -11,6 +12,8 @@
 #include <sim/report.hpp>
 #include <sim/scheduler.hpp>
 #include <sim/world.hpp>
+
+#include <support/snapshot_checker.hpp>
 
 #include <algorithm>
 #include <array>
@@ -39,6 +42,7 @@ using namespace dmasync;
 
 constexpr int last_thread = max_threads - 1;
 constexpr std::int64_t ms = 1'000'000;
+constexpr std::uint64_t operations_per_snapshot = 8;
 
 /// A buffer of the program's, as far as there is one just now.
 struct slot {
@@ -131,6 +135,7 @@ public:
     void do_operation(int number) {
         const operation& o = p_.operations[static_cast<std::size_t>(number)];
         ++steps;
+        if ((p_.seed + static_cast<std::uint64_t>(number)) % operations_per_snapshot == 0) { take_snapshot(); }
         switch (o.what) {
         case verb::lock:
         case verb::lock_set:
@@ -982,6 +987,21 @@ private:
         --domain_users_;
     }
 
+    /// Not an operation of its own: it must not matter to a program whether somebody looks.
+    void take_snapshot() {
+        if (!media_ || closing_) { return; }
+        ++domain_users_;
+        const domain_counters before = counted_;
+        const domain_snapshot s = media_->snapshot();
+        --domain_users_;
+        const std::string problem = support::snapshot_checker::problem(s);
+        if (!problem.empty()) { violated(invariant::sight, "in a snapshot %s", problem.c_str()); }
+        if (!support::snapshot_checker::has_counted_on(before, s.counters)) {
+            violated(invariant::sight, "a counter has gone back");
+        }
+        counted_ = s.counters;
+    }
+
     void close_domain() {
         if (!media_ || closing_ || domain_users_ != 0) { return; }
         closing_ = closed_something_ = true;
@@ -1153,6 +1173,7 @@ private:
     std::vector<int> works_;                     // likewise
     std::array<shared_set, most_threads> sets_;
     std::array<std::uint64_t, 3> reports_{};
+    domain_counters counted_{}; // in a snapshot that is over
     checker checker_;
     book book_;
     std::int64_t start_time_ = 0;
