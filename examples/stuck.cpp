@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
     const auto explain = [&](const stuck_report& r) {
         std::puts(what == "--json" ? to_json(r.seen).c_str() : (to_string(r) + "\n\n" + to_text(r.seen)).c_str());
     };
-    domain studio{*loop, {.lease = no_lease, .name = "studio", .stuck_after = 300ms, .stuck = explain}};
+    domain studio{*loop, {.lease = no_lease, .name = "studio", .stuck = stuck_after(300ms, explain)}};
     const buffer frame = studio.allocate(1920 * 1080 * 3 / 2, "frame");
     const buffer screen = studio.allocate(1920 * 1080 * 4, "screen");
     if (what == "cycle") {

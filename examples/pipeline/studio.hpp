@@ -13,6 +13,7 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lease.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/stuck_after.hpp>
 #include <dmasync/stuck_report.hpp>
 
 #include <atomic>
@@ -42,7 +43,7 @@ struct studio_settings {
     std::chrono::nanoseconds lease = dmasync::default_lease; ///< of every lock
     std::optional<std::uint64_t> stall{}; ///< the picture at which denoising hangs once, until its lease has run out
     dmasync::lease_report_sink report = dmasync::print_lease_report;
-    dmasync::stuck_report_sink stuck = dmasync::print_stuck_report; ///< told of locks that wait for `stuck_after`
+    dmasync::stuck_report_sink stuck = dmasync::print_stuck_report; ///< told of locks that wait for a second
     /// Shown who holds which frames, at each SIGUSR1, which must be blocked then. Called on a thread of its own.
     std::function<void(const std::string&)> show{};
 };
@@ -60,13 +61,11 @@ struct studio {
     const std::stop_token stop;
 
     frame_use use;
-    static constexpr std::chrono::seconds stuck_after{1};
     dmasync::domain frames{filters,
                            {.lease = settings.lease,
                             .name = "frames",
                             .report = settings.report,
-                            .stuck_after = stuck_after,
-                            .stuck = settings.stuck}};
+                            .stuck = dmasync::stuck_after(std::chrono::seconds{1}, settings.stuck)}};
 
     // Announcements never wait for room, for who makes them holds frames: a place for each frame, as often as its step
     // may be tried.

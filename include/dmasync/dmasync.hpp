@@ -31,6 +31,7 @@
 #include <dmasync/snapshot_json.hpp>
 #include <dmasync/snapshot_text.hpp>
 #include <dmasync/stop_ref.hpp>
+#include <dmasync/stuck_after.hpp>
 #include <dmasync/stuck_report.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/transaction.hpp>

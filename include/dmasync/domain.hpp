@@ -5,7 +5,6 @@
 #include <dmasync/allocation.hpp>
 #include <dmasync/buffer.hpp>
 #include <dmasync/detail/domain_state.hpp>
-#include <dmasync/domain_snapshot.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
@@ -17,6 +16,8 @@
 #include <utility>
 
 namespace dmasync {
+
+struct domain_snapshot;
 
 /// Owns the buffers that may stand in one set, and the policy by which they are granted (kernel: ww_class).
 ///

@@ -6,12 +6,23 @@
 #include <dmasync/domain_counters.hpp>
 #include <dmasync/lease.hpp>
 #include <dmasync/name.hpp>
-#include <dmasync/stuck_report.hpp>
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 
 namespace dmasync {
+
+namespace detail {
+class domain_core;
+} // namespace detail
+
+/// When a lock is stuck, and what is done then. Made by `stuck_after`, of stuck_after.hpp, so that who does not use it need not
+/// compile it. Default: never.
+struct stuck_watch {
+    std::chrono::nanoseconds after = no_lease;
+    std::function<void(detail::domain_core&)> tell{}; ///< called without a lock; may be empty
+};
 
 /// How a domain behaves.
 struct domain_options {
@@ -26,10 +37,7 @@ struct domain_options {
     /// Use by another thread aborts. Its loop may be posted to, and buffers be mapped, by any.
     bool single_threaded = false;
     std::size_t reserve = 64; ///< acquisitions of up to 4 buffers alive at once without allocating
-    /// A lock that has waited for others for so long is stuck: it is reported, once. `no_lease`: never. Who does not wait
-    /// pays nothing for it.
-    std::chrono::nanoseconds stuck_after = no_lease;
-    stuck_report_sink stuck = print_stuck_report; ///< told of it; may be empty
+    stuck_watch stuck{};      ///< `stuck_after(1s)`: explains every lock that has waited for so long
 };
 
 } // namespace dmasync

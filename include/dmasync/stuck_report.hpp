@@ -2,7 +2,7 @@
 #pragma once
 /// \file stuck_report.hpp  Why a lock has waited for so long: who waits for whom, back to the one that does not move.
 ///
-///     domain media{loop, {.stuck_after = 1s}};                                  // says so on standard error
+///     domain media{loop, {.stuck = stuck_after(1s)}};         // stuck_after.hpp; says so on standard error
 ///
 ///     stuck: 'encode' has waited for 1.00 s to write 'frame' (encoder.cpp:88), in domain 'media'
 ///       behind 'preview', which has waited for 1.20 s to write 'frame' (preview.cpp:41)
@@ -34,7 +34,7 @@ enum class stuck_cycle : std::uint8_t {
     certain,
 };
 
-/// Why a lock has waited for longer than `domain_options::stuck_after`. As of a moment shortly after that.
+/// Why a lock has waited for longer than `stuck_after` says. As of a moment shortly after that.
 struct stuck_report {
     /// How an acquisition comes to be on the chain.
     enum class step : std::uint8_t {

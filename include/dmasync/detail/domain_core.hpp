@@ -157,9 +157,9 @@ protected:
 
     /// A claim begins to wait for others; it is in the book.
     void begin_patience(claim& c) noexcept {
-        if (options_.stuck_after == no_lease) [[likely]] { return; }
+        if (options_.stuck.after == no_lease) [[likely]] { return; }
         patient_.push_back(c);
-        note_deadline(event_loop::later(c.since, options_.stuck_after));
+        note_deadline(event_loop::later(c.since, options_.stuck.after));
     }
 
     /// It waits no longer.
@@ -173,7 +173,7 @@ protected:
     [[nodiscard]] bool note_stuck(time_point now) noexcept {
         bool any = false;
         while (claim* c = patient_.front()) {
-            const time_point due = event_loop::later(c->since, options_.stuck_after);
+            const time_point due = event_loop::later(c->since, options_.stuck.after);
             if (due > now) {
                 note_deadline(due);
                 break;

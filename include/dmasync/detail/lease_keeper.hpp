@@ -3,8 +3,6 @@
 /// \file lease_keeper.hpp  Ends the leases and the waits whose time has come, and says so.
 
 #include <dmasync/detail/domain_core.hpp>
-#include <dmasync/detail/domain_observer.hpp>
-#include <dmasync/detail/stuck_finder.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lease.hpp>
 
@@ -104,7 +102,7 @@ public:
             report(static_cast<claim&>(*c), lease_event::device_overdue, now);
         }
         while (claim* c = overdue.pop_front()) { report(*c, lease_event::expired, now); }
-        if (stuck) [[unlikely]] { report_stuck(); }
+        if (stuck && options_.stuck.tell) [[unlikely]] { options_.stuck.tell(*this); }
         return true;
     }
 
@@ -152,16 +150,6 @@ protected:
         for (entry& e : c.set()) {
             if (std::exchange(e.own_bracket, false)) { state_of(e).bracket.inherit(e.mode); }
         }
-    }
-
-    /// Who is stuck by now, and has not been reported. Without memory for it nothing is said.
-    void report_stuck() noexcept {
-        if (!options_.stuck) { return; }
-        static_cast<void>(try_allocating([this] {
-            domain_observer observer{*this};
-            const domain_snapshot seen = observer.look_for_stuck();
-            stuck_finder{seen}.explain(observer.stuck(), options_.stuck);
-        }));
     }
 
     /// Tells the holder, then the sink. The claim stays until this is done, though its guard may let go of it.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <dmasync/stuck_report.hpp>
+#include <dmasync/stuck_after.hpp>
 
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/lock.hpp>
@@ -30,9 +30,9 @@ struct fixture {
     explicit fixture(std::chrono::nanoseconds after = 1s) : media{loop, options(after)} {}
 
     domain_options options(std::chrono::nanoseconds after) {
-        return {.lease = no_lease, .name = "media", .stuck_after = after, .stuck = [this](const stuck_report& r) {
-                    reports.push_back(r);
-                }};
+        return {.lease = no_lease, .name = "media", .stuck = stuck_after(after, [this](const stuck_report& r) {
+                                                        reports.push_back(r);
+                                                    })};
     }
 
     /// The acquisition of a link of the first report.
@@ -50,7 +50,7 @@ struct fixture {
 };
 
 /// A place of this file, as reports show it.
-std::string at(unsigned line) { return "(test_stuck_report.cpp:" + std::to_string(line) + ")"; }
+std::string at(unsigned line) { return "(test_stuck_after.cpp:" + std::to_string(line) + ")"; }
 
 } // namespace
 
@@ -306,7 +306,7 @@ TEST_CASE("a hundred thousand locks in a row are explained in no time, and witho
 TEST_CASE("a thread that is blocked finds out by itself: nobody need run the loop") {
     std::atomic<int> reports{0};
     epoll_loop loop;
-    domain media{loop, {.lease = no_lease, .stuck_after = 20ms, .stuck = [&](const stuck_report&) { ++reports; }}};
+    domain media{loop, {.lease = no_lease, .stuck = stuck_after(20ms, [&](const stuck_report&) { ++reports; })}};
     const buffer a = media.allocate(64, "a");
     guard held = try_lock(write(a));
     std::jthread blocked{[&a] { static_cast<void>(blocking_lock(write(a))); }};
@@ -321,10 +321,10 @@ TEST_CASE("the sink may lock, and a domain without a sink only counts") {
     guard other;
     domain* known = nullptr;
     buffer a;
-    domain media{loop, {.lease = no_lease, .stuck_after = 1s, .stuck = [&](const stuck_report&) {
-                            other = try_lock(write(known->allocate(64)));
-                        }}};
-    domain silent{loop, {.lease = no_lease, .stuck_after = 1s, .stuck = {}}};
+    domain media{loop, {.lease = no_lease, .stuck = stuck_after(1s, [&](const stuck_report&) {
+                                               other = try_lock(write(known->allocate(64)));
+                                           })}};
+    domain silent{loop, {.lease = no_lease, .stuck = stuck_after(1s, {})}};
     known = &media;
     a = media.allocate(64);
     const buffer b = silent.allocate(64);

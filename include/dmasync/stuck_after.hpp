@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file stuck_after.hpp  Has a domain explain every lock that waits for too long.
+///
+///     domain media{loop, {.name = "studio", .stuck = stuck_after(1s)}};       // on standard error: see stuck_report.hpp
+
+#include <dmasync/detail/domain_observer.hpp>
+#include <dmasync/detail/stuck_finder.hpp>
+#include <dmasync/domain_options.hpp>
+#include <dmasync/domain_snapshot.hpp>
+#include <dmasync/error.hpp>
+#include <dmasync/stuck_report.hpp>
+
+#include <chrono>
+#include <utility>
+
+namespace dmasync {
+
+/// For `domain_options::stuck`: a lock that has waited for others for `limit` is stuck, and is reported to `sink`, once. With
+/// an empty sink it is only counted. Who does not wait pays nothing for it.
+///
+/// It is found out where the domain's time passes: on its loop, or on a thread that is blocked in, or begins, a lock. Several
+/// that are found at once and wait for the same in the end are one report. Without memory for it nothing is said.
+[[nodiscard]] inline stuck_watch stuck_after(std::chrono::nanoseconds limit,
+                                             stuck_report_sink sink = print_stuck_report) {
+    if (!sink) { return {limit, {}}; }
+    return {limit, [said_to = std::move(sink)](detail::domain_core& d) {
+                static_cast<void>(detail::try_allocating([&] {
+                    detail::domain_observer observer{d};
+                    const domain_snapshot seen = observer.look_for_stuck();
+                    detail::stuck_finder{seen}.explain(observer.stuck(), said_to);
+                }));
+            }};
+}
+
+} // namespace dmasync
