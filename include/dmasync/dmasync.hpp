@@ -34,6 +34,9 @@
 #include <dmasync/stuck_after.hpp>
 #include <dmasync/stuck_report.hpp>
 #include <dmasync/task.hpp>
+#include <dmasync/timeline.hpp>
+#include <dmasync/timeline_json.hpp>
+#include <dmasync/trace.hpp>
 #include <dmasync/transaction.hpp>
 #include <dmasync/unique_fd.hpp>
 #include <dmasync/version.hpp>

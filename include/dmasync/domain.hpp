@@ -8,6 +8,7 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/trace.hpp>
 
 #include <cstddef>
 #include <span>
@@ -75,6 +76,15 @@ public:
     }
 
     [[nodiscard]] event_loop& loop() const noexcept { return state_->loop(); }
+    /// From now on `r` records what happens to the buffers of this domain. It outlives the domain, or `stop_trace` is called
+    /// before. What goes on when the domain has been destroyed is not recorded.
+    /// Errors: throws std::bad_alloc, before anything has changed; aborts without exceptions.
+    void trace_to(trace_recorder& r) {
+        r.add_domain(state_->trace_id(), state_->options().name.view());
+        state_->trace_to(&r);
+    }
+    void stop_trace() noexcept { state_->trace_to(nullptr); }
+
     [[nodiscard]] domain_counters counters() const noexcept { return state_->counters(); }
 
     /// Who holds what, and who waits for whom, at one moment. Others wait for the copy, not for what is made of it.

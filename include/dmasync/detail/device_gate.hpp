@@ -69,6 +69,7 @@ public:
 
     /// A thread waits for the fences of its claim, and takes it through the gate.
     void block_on_fences(claim& c, const std::stop_token* stop) noexcept {
+        begin_trace_of_fences(c);
         failure f = wait_on_thread(c, stop);
         bracket_count told;
         if (!f) { f = tell_kernel_of_grant(c, told); }
@@ -206,6 +207,13 @@ private:
             ++counter;
         }
         return f;
+    }
+
+    void begin_trace_of_fences(const claim& c) noexcept {
+        if constexpr (trace_is_compiled_in) {
+            const std::lock_guard guard{lock_};
+            trace_.fenced(c);
+        }
     }
 
     void count_fence() noexcept {

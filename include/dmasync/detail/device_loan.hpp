@@ -53,6 +53,7 @@ public:
     errc lend(claim& c) noexcept {
         const step s{*this};
         if (!is_in_use(c)) { return errc::lease_expired; }
+        trace_.lent(c);
         c.plain = false;
         c.waiter = nullptr;
         c.state.store(phase::lent, std::memory_order_relaxed);
@@ -66,6 +67,7 @@ public:
             {
                 const std::lock_guard guard{lock_};
                 ++counters_.devices_failed;
+                trace_.device_failed(c, failure::from(ec));
                 c.device_error = ec;
                 begin_report(c);
                 now = owned_ ? loop_.now() : c.since;

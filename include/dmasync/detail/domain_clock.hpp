@@ -5,6 +5,7 @@
 #include <dmasync/detail/claim.hpp>
 #include <dmasync/detail/deadline_book.hpp>
 #include <dmasync/detail/domain_lock.hpp>
+#include <dmasync/detail/trace_tap.hpp>
 #include <dmasync/event_loop.hpp>
 
 #include <chrono>
@@ -27,6 +28,7 @@ protected:
 
     domain_clock(event_loop& loop, bool single_threaded, work::function& on_timer, work::function& on_rearm) noexcept
         : lock_{single_threaded},
+          trace_{loop},
           has_virtual_time_{loop.has_virtual_time()},
           loop_{loop},
           coarse_lag_{loop.coarse_lag()},
@@ -116,6 +118,7 @@ protected:
     bool owned_ = true;          // the domain object exists
     bool timer_is_late_ = false; // the horizon has come nearer than the loop's timer; false whenever the lock is free
     bool rearm_posted_ = false;  // rearm_ is in the loop's queue
+    trace_tap trace_;            // for whoever records what happens
     time_point horizon_ = time_point::max(); // nothing in the book ends earlier; what the loop's timer is set to
     deadline_book<claim> book_;              // every waiting or held claim that has an end
     const bool has_virtual_time_;            // the loop's

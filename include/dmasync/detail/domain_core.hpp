@@ -143,12 +143,14 @@ protected:
     }
 
     void begin_hold(claim& c, time_point now) noexcept {
+        trace_.granted(c);
         c.state.store(phase::held, std::memory_order_relaxed);
         enter_book(c, now);
     }
 
     /// The set is granted, but a dma-buf in it may have to be waited for: on its loop, or by the thread that blocks.
     void begin_fence_wait(claim& c, time_point now) noexcept {
+        trace_.fenced(c);
         c.state.store(c.blocking ? phase::entering : phase::fenced, std::memory_order_relaxed);
         if (!c.blocking) { enter_book(c, now, std::min(c.deadline, lease_end(now, c.fence_timeout))); }
     }
@@ -222,11 +224,13 @@ protected:
         counters_.timed_out += why == errc::timed_out || why == errc::fence_timed_out ? 1U : 0U;
         counters_.cancelled += why == errc::cancelled ? 1U : 0U;
         c.why = why;
+        trace_.gave_up(c, why);
         c.state.store(phase::failed, std::memory_order_relaxed);
         clear_registration(c);
     }
 
     void end_hold(claim& c, step& s) noexcept {
+        trace_.released(c);
         leave_book(c);
         if (admission::release(c)) { pass_on(c, s); }
     }
@@ -361,6 +365,7 @@ private:
     }
 
     void end_wait_of(transaction_node& t, step& s) noexcept {
+        trace_.wounded(t);
         ++(options_.policy == deadlock_policy::wound_wait ? counters_.wounds : counters_.deaths);
         if (t.waiting != nullptr) { give_up_wait(static_cast<claim&>(*t.waiting), errc::wounded, s); }
     }

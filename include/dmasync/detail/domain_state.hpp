@@ -98,6 +98,7 @@ public:
                 return true;
             }
             if (why) {
+                trace_.refused(set, options.name, why);
                 set_failed(c, why);
                 return false;
             }
@@ -141,6 +142,7 @@ public:
         step s{*this};
         const phase p = c.state.load(std::memory_order_relaxed);
         if (c.owner != nullptr) { c.owner->waiting = nullptr; }
+        if (p == phase::waiting) { trace_.gave_up(c, errc::cancelled); } // destroyed with its coroutine
         if (p == phase::waiting) { leave_queues(c, s); }
         if (p == phase::held || p == phase::fenced || p == phase::entering) { end_hold(c, s); }
         let_go(c, s);
@@ -184,6 +186,7 @@ public:
             b.state &= ~buffer_node::orphan;
             return &b;
         }
+        trace_.buffer(*fresh);
         registry_.insert(std::move(fresh->node));
         all_.push_back(*fresh);
         ++buffers_;
@@ -223,10 +226,31 @@ public:
             step s{*this};
             for (const auto& [identity, b] : registry_) { b->state |= buffer_node::closed; }
             while (!registry_.empty()) { domain_core::close(*registry_.begin()->second, s); }
+            trace_.attach(nullptr);
             owned_ = false;
             timer_is_late_ = true; // to be disarmed
         }
         loop.remove_user(); // the state may be gone by now
+    }
+
+    // ---- sight -------------------------------------------------------------------------------------------------------
+
+    /// From now on `r` is told of everything; null for nobody.
+    void trace_to(trace_recorder* r) noexcept {
+        const std::lock_guard guard{lock_};
+        trace_.attach(r);
+        for (const auto& [identity, b] : registry_) { trace_.buffer(*b); }
+    }
+
+    /// What a recorder knows the domain by.
+    [[nodiscard]] std::uint64_t trace_id() const noexcept { return trace_.domain_id(); }
+
+    /// A set was asked for in vain, and nobody waits for it.
+    void trace_refused(std::span<const request> set, const name& label, failure why) noexcept {
+        if constexpr (trace_is_compiled_in) {
+            const std::lock_guard guard{lock_};
+            trace_.refused(set, label, why);
+        }
     }
 
     // ---- turns of the loop -------------------------------------------------------------------------------------------
@@ -324,6 +348,7 @@ private:
         enter_book(c, now, d.options.deadline);
         begin_patience(c);
         ++counters_.contended;
+        trace_.waits(c);
         admission_.enqueue(c, s.out);
     }
 

@@ -21,8 +21,14 @@ public:
         return f;
     }
 
+    /// The failure that has this `value`.
+    [[nodiscard]] static constexpr failure of_value(int value) noexcept { return failure{static_cast<errc>(value)}; }
+
     [[nodiscard]] constexpr bool operator==(const failure&) const noexcept = default;
     [[nodiscard]] constexpr explicit operator bool() const noexcept { return value_ != 0; }
+
+    /// An errc; below zero: an errno, negated.
+    [[nodiscard]] constexpr int value() const noexcept { return value_; }
 
     [[nodiscard]] std::error_code code() const noexcept {
         return value_ < 0 ? std::error_code{-value_, std::system_category()} : code_of(static_cast<errc>(value_));

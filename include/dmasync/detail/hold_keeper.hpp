@@ -30,6 +30,7 @@ public:
         lock_.lock();
         const phase p = c.state.load(std::memory_order_relaxed);
         if (p == phase::held) [[likely]] {
+            trace_.released(c);
             leave_book(c);
             const bool wanted = admission::release(c);
             if (c.plain && !wanted && owned_) [[likely]] { // the common case is a step without consequences
@@ -66,13 +67,17 @@ public:
     failure release(claim& c, const buffer_state* b) noexcept {
         return change_entry(c, b, [this](entry& e, step& s) {
             buffer_state& released = state_of(e);
+            trace_.released(static_cast<claim&>(*e.claim), e);
             admission_.release(e, s.out);
             bury_if_dead(released, s);
         });
     }
 
     failure downgrade(claim& c, const buffer_state* b) noexcept {
-        return change_entry(c, b, [this](entry& e, step& s) { admission_.downgrade(e, s.out); });
+        return change_entry(c, b, [this](entry& e, step& s) {
+            admission_.downgrade(e, s.out);
+            trace_.changed(static_cast<claim&>(*e.claim), e);
+        });
     }
 
     /// Makes the sole reader of a buffer its writer, unless somebody waits for it, or devices are still reading it.
@@ -82,8 +87,12 @@ public:
         if (e != nullptr && b->is_dma_buf() && !is_write(e->mode)) { return try_upgrade_dma_buf(c, *e); }
         const step s{*this};
         errc why{};
-        const errc refusal = with_held_entry(c, b, [&why](entry& held) {
-            if (!admission::try_upgrade(held)) { why = errc::would_block; }
+        const errc refusal = with_held_entry(c, b, [&](entry& held) {
+            if (!admission::try_upgrade(held)) {
+                why = errc::would_block;
+            } else {
+                trace_.changed(c, held);
+            }
         });
         return refusal != errc{} ? refusal : why;
     }
@@ -192,6 +201,7 @@ private:
         step s{*this};
         counters_.brackets_told += told;
         if (ec) { admission_.downgrade(e, s.out); }
+        trace_.changed(c, e);
         c.state.store(phase::held, std::memory_order_relaxed);
         reenter_book(c, coarse_now(), c.until);
         return failure::from(ec);
@@ -243,6 +253,7 @@ private:
         to.entries[0].own_bracket = std::exchange(e.own_bracket, false);
         to.has_dma_buf = from.has_dma_buf;
         hold_like(from, to);
+        trace_.moved(from, to, 0);
     }
 
     template <class Change>

@@ -38,6 +38,7 @@ public:
         }
         until = std::max(c.until, end);
         c.overdue = false;
+        trace_.renewed(c, until - now);
         book_.move(c, now, until);
         note_deadline(until);
         return errc{};
@@ -128,6 +129,7 @@ protected:
     /// The lease of a hold has run out while a device is at work: it is given more time.
     void remind(claim& c, time_point now) noexcept {
         begin_report(c);
+        trace_.overdue(c);
         c.overdue = true;
         ++counters_.devices_overdue;
         reenter_book(c, now, lease_end(now, options_.overdue_limit));
@@ -136,6 +138,7 @@ protected:
     void expire(claim& c, step& s) noexcept {
         begin_report(c);
         inherit_brackets(c);
+        trace_.expired(c);
         admission_.revoke(c, s.out);
         clear_registration(c);
         c.state.store(phase::expired, std::memory_order_release); // with guard::expired

@@ -116,6 +116,7 @@ protected:
     /// The outcome for a transaction, which has what was granted. To be called once.
     void take_part() {
         on_stop_.reset();
+        trace_refusal();
         if (claim_ != nullptr) { why_ = home_->join(*transaction_, *std::exchange(claim_, nullptr)); }
         if (!why_) [[likely]] {
             if (ec_ != nullptr) { ec_->clear(); }
@@ -134,7 +135,10 @@ protected:
 
     /// The same for those to whom it is no failure that the set is not free.
     [[nodiscard]] guard take_tried() {
-        if (why_ == errc::would_block && ec_ == nullptr) { return guard{why_}; }
+        if (why_ == errc::would_block && ec_ == nullptr) {
+            trace_refusal();
+            return guard{why_};
+        }
         return take();
     }
 
@@ -155,6 +159,11 @@ private:
         detail::claim* target;
         void operator()() const noexcept { target->home->cancel(*target, errc::cancelled); }
     };
+
+    /// A failure that no claim was there to tell of.
+    void trace_refusal() noexcept {
+        if (why_ && claim_ == nullptr && home_ != nullptr) { home_->trace_refused(demand_.set, demand_.options.name, why_); }
+    }
 
     [[nodiscard]] bool prepare() noexcept {
         const std::size_t size = demand_.set.size();
@@ -187,6 +196,7 @@ private:
     }
 
     [[nodiscard, gnu::noinline]] guard fail() {
+        trace_refusal();
         detail::deliver(why_.code(), ec_, "dmasync: lock");
         return guard{why_};
     }

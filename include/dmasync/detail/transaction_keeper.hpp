@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <span>
 #include <utility>
@@ -144,6 +145,7 @@ public:
         c.state.store(phase::waiting, std::memory_order_relaxed);
         enter_book(c, coarse_now(), options.deadline);
         begin_patience(c);
+        trace_.waits(c);
         admission_.enqueue_or_grant(c, s.out);
         return true;
     }
@@ -198,6 +200,7 @@ protected:
         } else if (why == errc::would_block && admission_.must_die(t, set)) {
             admission::name(c, set);
             pin(c);
+            trace_.died(t);
             ++counters_.deaths;
             t.wounded = true;
             return errc::wounded;
@@ -246,6 +249,7 @@ private:
         if (gated && t.held != nullptr && into != nullptr) { into = pool_.take(set.size()); }
         if (into == nullptr) { return errc::out_of_memory; }
         const bool fresh = into != t.held;
+        const std::uint32_t before = fresh ? 0 : into->size;
         if (fresh) { own(*into, t); }
         if (const errc why = admission_.try_extend(*into, set, s.out); why != errc{}) {
             if (fresh) { let_go(*into, s); }
@@ -261,6 +265,8 @@ private:
         if (fresh) {
             begin_hold(*into, coarse_now());
             t.set_hold(into);
+        } else {
+            trace_.granted(*into, before);
         }
         ++counters_.granted_at_once;
         return errc{};
@@ -277,6 +283,7 @@ private:
         own(*larger, t);
         admission::move_holds(*old, *larger);
         hold_like(*old, *larger);
+        trace_.moved(*old, *larger, 0);
         larger->stop.swap(old->stop);
         leave_book(*old);
         let_go(*old, s);
@@ -293,12 +300,14 @@ private:
     }
 
     void add(claim& part, claim& hold) noexcept {
+        const std::uint32_t before = hold.size;
         if (part.has_dma_buf) {
             hold.brackets = part.brackets;
             hold.wait_for_fences = part.wait_for_fences;
         }
         hold.place = part.place;
         admission::move_holds(part, hold);
+        trace_.moved(part, hold, before);
     }
 };
 

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file trace_tap.hpp  Where a domain says what happens in it, for whoever records that.
+
+#include <dmasync/access.hpp>
+#include <dmasync/detail/admission.hpp>
+#include <dmasync/detail/buffer_state.hpp>
+#include <dmasync/detail/claim.hpp>
+#include <dmasync/detail/failure.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/name.hpp>
+#include <dmasync/trace.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace dmasync::detail {
+
+/// Each function says that something has happened just now. Nobody listens most of the time: then it is one look at a word
+/// beside the domain's lock. What is done for a listener is kept out of the callers' code.
+///
+/// Threads: every member under the domain's lock.
+class trace_tap {
+public:
+    explicit trace_tap(const event_loop& loop) noexcept : loop_{loop} {}
+
+    /// From now on `r` records; null for nobody. It outlives its being listened to.
+    void attach(trace_recorder* r) noexcept { recorder_ = r; }
+
+    [[nodiscard]] bool is_on() const noexcept {
+        if constexpr (trace_is_compiled_in) { return recorder_ != nullptr; }
+        return false;
+    }
+
+    void buffer(const buffer_state& b) const noexcept {
+        if (is_on()) [[unlikely]] { record_buffer(b); }
+    }
+
+    /// The claim is about to stand in the queues of its buffers.
+    void waits(const claim& c) const noexcept { record(trace_kind::waits, c, c.ticket); }
+
+    /// The buffers are marked as the claim's, but it waits for devices first.
+    void fenced(const claim& c) const noexcept { record(trace_kind::fenced, c); }
+
+    /// The claim has become a hold; of a transaction's, what it has from entry `first` on.
+    void granted(const claim& c, std::uint32_t first = 0) const noexcept {
+        record(trace_kind::granted, c, static_cast<std::uint64_t>(c.lease.count()), {}, first);
+    }
+
+    /// The claim is about to be released: it has been held, or was on its way through the gate.
+    void released(const claim& c) const noexcept { record(trace_kind::released, c); }
+    void released(const claim& c, const entry& e) const noexcept { record(trace_kind::released, c, e); }
+
+    /// A claim that was going to be a hold will not be one. One that has not begun to wait names no buffers yet.
+    void gave_up(const claim& c, failure why) const noexcept {
+        if (is_on() && c.state.load(std::memory_order_relaxed) != phase::idle) [[unlikely]] {
+            record_set(trace_kind::gave_up, c, 0, why, 0);
+        }
+    }
+
+    /// A set was asked for in vain, and nobody waits for it.
+    void refused(std::span<const request> set, const name& label, failure why) const noexcept {
+        if (is_on()) [[unlikely]] { record_refusal(set, label, why); }
+    }
+
+    /// The lease has run out; the buffers are about to be taken away.
+    void expired(const claim& c) const noexcept { record(trace_kind::expired, c); }
+
+    /// The entry's access is another one now.
+    void changed(const claim& c, const entry& e) const noexcept { record(trace_kind::changed, c, e); }
+
+    /// What `from` had, `to` has now, from its entry `first` on.
+    void moved(const claim& from, const claim& to, std::uint32_t first) const noexcept {
+        record(trace_kind::moved, to, id_of(&from), {}, first);
+    }
+
+    void lent(const claim& c) const noexcept { record(trace_kind::lent, c); }
+    void overdue(const claim& c) const noexcept { record(trace_kind::overdue, c); }
+    void device_failed(const claim& c, failure why) const noexcept { record(trace_kind::device_failed, c, 0, why); }
+    void renewed(const claim& c, std::chrono::nanoseconds by) const noexcept {
+        record(trace_kind::renewed, c, static_cast<std::uint64_t>(by.count()));
+    }
+
+    /// The transaction has to give back.
+    void wounded(const transaction_node& t) const noexcept { record(trace_kind::wounded, t); }
+    void died(const transaction_node& t) const noexcept { record(trace_kind::died, t); }
+
+    /// What a recorder knows the domain by. Threads: any.
+    [[nodiscard]] std::uint64_t domain_id() const noexcept { return id_of(this); }
+
+private:
+    void record(trace_kind k, const claim& c, std::uint64_t other = 0, failure why = {},
+                std::uint32_t first = 0) const noexcept {
+        if (is_on()) [[unlikely]] { record_set(k, c, other, why, first); }
+    }
+    void record(trace_kind k, const claim& c, const entry& e) const noexcept {
+        if (is_on()) [[unlikely]] { record_one(k, c, e); }
+    }
+    void record(trace_kind k, const transaction_node& t) const noexcept {
+        if (is_on()) [[unlikely]] { record_transaction(k, t); }
+    }
+
+    [[gnu::noinline, gnu::cold]] void record_buffer(const buffer_state& b) const noexcept {
+        trace_event e = event_of(trace_kind::buffer);
+        e.other = b.memory.size;
+        describe(e, b);
+        recorder_->record(e);
+    }
+
+    [[gnu::noinline, gnu::cold]] void record_refusal(std::span<const request> set, const name& label,
+                                                     failure why) const noexcept {
+        trace_event e = event_of(trace_kind::refused);
+        e.why = value_of(why);
+        e.set = label;
+        e.leads = true;
+        for (const request& r : set) {
+            e.mode = r.mode;
+            if (r.buffer != nullptr) {
+                describe(e, static_cast<const buffer_state&>(*r.buffer));
+                recorder_->record(e);
+                e.leads = false;
+            }
+            ++e.index;
+        }
+    }
+
+    [[gnu::noinline, gnu::cold]] void record_set(trace_kind k, const claim& c, std::uint64_t other, failure why,
+                                                 std::uint32_t first) const noexcept {
+        trace_event e = event_of(k, c);
+        e.other = other;
+        e.why = value_of(why);
+        e.leads = true;
+        for (const entry& each : c.set().subspan(first)) {
+            if (record_entry(e, each)) { e.leads = false; }
+        }
+    }
+
+    [[gnu::noinline, gnu::cold]] void record_transaction(trace_kind k, const transaction_node& t) const noexcept {
+        for (const claim_node* c : {t.held, t.waiting}) {
+            if (c != nullptr) { record_set(k, static_cast<const claim&>(*c), 0, {}, 0); }
+        }
+    }
+
+    [[gnu::noinline, gnu::cold]] void record_one(trace_kind k, const claim& c, const entry& held) const noexcept {
+        trace_event e = event_of(k, c);
+        e.leads = true;
+        record_entry(e, held);
+    }
+
+    /// Returns: whether it has a buffer; it has none once it has been released early.
+    bool record_entry(trace_event e, const entry& held) const noexcept {
+        if (held.buffer == nullptr) { return false; }
+        e.mode = held.mode;
+        e.index = static_cast<std::uint16_t>(&held - held.claim->entries);
+        describe(e, static_cast<const buffer_state&>(*held.buffer));
+        recorder_->record(e);
+        return true;
+    }
+
+    [[nodiscard]] trace_event event_of(trace_kind k) const noexcept {
+        trace_event e;
+        e.time = std::chrono::nanoseconds{loop_.now().time_since_epoch()}.count();
+        e.kind = k;
+        e.domain = domain_id();
+        return e;
+    }
+
+    [[nodiscard]] trace_event event_of(trace_kind k, const claim& c) const noexcept {
+        const bool by_device = k == trace_kind::released && c.state.load(std::memory_order_relaxed) == phase::lent;
+        trace_event e = event_of(by_device ? trace_kind::device_done : k);
+        e.claim = id_of(&c);
+        e.set = c.label;
+        return e;
+    }
+
+    static void describe(trace_event& e, const buffer_state& b) noexcept {
+        e.buffer = id_of(&b);
+        e.buffer_name = b.label;
+    }
+
+    [[nodiscard]] static std::int32_t value_of(failure why) noexcept { return why.value(); }
+
+    [[nodiscard]] static std::uint64_t id_of(const void* p) noexcept { return reinterpret_cast<std::uintptr_t>(p); }
+
+    const event_loop& loop_;
+    trace_recorder* recorder_ = nullptr;
+};
+
+} // namespace dmasync::detail
