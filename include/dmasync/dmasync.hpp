@@ -35,6 +35,7 @@
 #include <dmasync/stuck_report.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/timeline.hpp>
+#include <dmasync/timeline_html.hpp>
 #include <dmasync/timeline_json.hpp>
 #include <dmasync/trace.hpp>
 #include <dmasync/transaction.hpp>
