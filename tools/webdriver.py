@@ -7,7 +7,10 @@ import re
 import shutil
 import subprocess
 import tempfile
+import urllib.error
 import urllib.request
+
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def missing():
@@ -25,7 +28,7 @@ class Browser:
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env={**os.environ, "HOME": self.profile.name, "TMPDIR": self.profile.name})
         try:
-            port = next(found[1] for line in self.driver.stdout if (found := re.search(r"on port (\d+)", line)))
+            port = next(found[1] for line in self.driver.stdout if (found := re.search(r"started successfully on port (\d+)", line)))
             self.base = f"http://127.0.0.1:{port}/session"
             arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                          f"--window-size={width},{height}", f"--user-data-dir={self.profile.name}/profile"]
@@ -57,13 +60,13 @@ class Browser:
         request = urllib.request.Request(self.base + path, method=method, headers={"Content-Type": "application/json"},
                                          data=None if body is None else json.dumps(body).encode())
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with DIRECTLY.open(request, timeout=120) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise RuntimeError(json.load(error)["value"]["message"]) from None
 
     def open(self, path):
-        self._ask("POST", "/url", {"url": path if "://" in str(path) else f"file://{path}"})
+        self._ask("POST", "/url", {"url": path if str(path).startswith("about:") else f"file://{path}"})
 
     def run(self, script, *arguments):
         """What a function body in JavaScript returns."""

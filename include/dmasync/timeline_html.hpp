@@ -125,7 +125,7 @@ private:
 [[nodiscard]] inline std::string to_html(const timeline& t, std::string_view title = "dmasync timeline") {
     std::string page = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
-                       "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"
+                       "img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"
                        "<meta name=\"viewport\" content=\"width=device-width\">\n"
                        "<link rel=\"icon\" href=\"data:,\">\n<title>";
     detail::append_html(page, title);

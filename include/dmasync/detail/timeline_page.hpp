@@ -14,12 +14,14 @@ inline constexpr std::string_view timeline_style = R"css(
 @media (prefers-color-scheme: dark) {
   .tl { --bg: #0d1117; --fg: #e6edf3; --dim: #8d96a0; --line: #30363d; --band: #151b23; --alarm: #ff7b72; --chosen: #f0f6fc; }
 }
-.tl text { fill: var(--fg); pointer-events: none; }
+.tl text { fill: var(--fg); pointer-events: none; font-size: 12px; }
 .tl .dim { fill: var(--dim); }
 .tl .paper { fill: var(--bg); }
 .tl .band { fill: var(--band); }
 .tl .grid { stroke: var(--line); stroke-width: 1; }
-.tl .hold text, .tl text.ink { fill: var(--ink); }
+.tl text.ink { fill: var(--ink); }
+.tl text.small { font-size: 10px; }
+.tl .a0 { fill: var(--dim); } .tl .wait.a0, .tl .fence.a0 { stroke: var(--dim); }
 .tl .a1 { fill: var(--read); } .tl .a2 { fill: var(--write); } .tl .a3 { fill: var(--read_write); }
 .tl .a5 { fill: var(--dma_read); } .tl .a6 { fill: var(--dma_write); } .tl .a7 { fill: var(--dma_read_write); }
 .tl .s { cursor: pointer; }
@@ -28,11 +30,11 @@ inline constexpr std::string_view timeline_style = R"css(
 .tl .wait.a1, .tl .fence.a1 { stroke: var(--read); } .tl .wait.a2, .tl .fence.a2 { stroke: var(--write); }
 .tl .wait.a3, .tl .fence.a3 { stroke: var(--read_write); } .tl .wait.a5, .tl .fence.a5 { stroke: var(--dma_read); }
 .tl .wait.a6, .tl .fence.a6 { stroke: var(--dma_write); } .tl .wait.a7, .tl .fence.a7 { stroke: var(--dma_read_write); }
-.tl .bad { stroke: var(--alarm); stroke-width: 2; }
+.tl .s.bad, .tl .wait.bad { stroke: var(--alarm); stroke-width: 1.5; }
 .tl .late { fill: var(--alarm); }
 .tl .over { stroke: var(--fg); stroke-width: 1; stroke-dasharray: 3 2; fill: none; }
 .tl .lent { fill: var(--ink); fill-opacity: .28; pointer-events: none; }
-.tl .chosen { stroke: var(--chosen); stroke-width: 2; stroke-opacity: 1; stroke-dasharray: none; }
+.tl .s.chosen { stroke: var(--chosen); stroke-width: 2; stroke-opacity: 1; stroke-dasharray: none; }
 .tl .mark { cursor: pointer; fill: var(--dim); stroke: var(--bg); stroke-width: 1; }
 .tl .mark.alarm { fill: var(--alarm); }
 .tl .lost { fill: var(--dim); fill-opacity: .18; }
@@ -94,7 +96,7 @@ const writes = mode => (mode & 2) !== 0;
 
 const slices = data.slices.map((c, index) => ({index, track: c[0], kind: c[1], mode: c[2], end: c[3], lane: c[4], lock: c[5],
   set: c[6], beginThread: c[7], endThread: c[8], why: c[9], begin: c[10], until: c[11], waited: c[12], lent: c[13],
-  before: c[14]}));
+  before: c[14], cls: "s " + ["hold", "wait", "fence"][c[1]] + " a" + c[2]}));
 const marks = data.marks.map((c, index) => ({index, track: c[0], kind: c[1], mode: c[2], set: c[3], thread: c[4], why: c[5],
   time: c[6]}));
 const tracks = data.tracks.map((c, index) => ({index, name: c[0] || "buffer " + index, domain: c[1], bytes: c[2],
@@ -112,6 +114,8 @@ for (const t of tracks) {
   t.waitTop = t.top + GAP + Math.max(t.holds, 1) * HOLD_HEIGHT;
   height = t.waitTop + t.waits * WAIT_HEIGHT + GAP;
 }
+const holdY = (t, lane) => t.top + GAP + Math.min(lane, MOST_LANES - 1) * HOLD_HEIGHT;
+const waitY = (t, lane) => t.waitTop + Math.min(lane, MOST_LANES - 1) * WAIT_HEIGHT;
 const severalDomains = new Set(tracks.map(t => t.domain)).size > 1;
 
 /// The index of the first of a lane's slices that has not ended by `time`.
@@ -181,27 +185,43 @@ const move = part => show(view.from + part * (view.to - view.from), view.to + pa
 
 // ---- drawing: what is in view, as text of SVG --------------------------------------------------------------------------
 
-function fitted(text, width) {
-  const room = Math.floor((width - 6) / 5.9);
-  return room >= text.length ? text : room >= 4 ? text.slice(0, room - 1) + "…" : "";
+const pen = document.createElement("canvas").getContext("2d");
+const widths = new Map();
+function widthOf(text, size) {
+  const key = size + text;
+  if (!widths.has(key)) {
+    if (widths.size > 20000) widths.clear();
+    pen.font = size + "px system-ui, sans-serif";
+    widths.set(key, pen.measureText(text).width);
+  }
+  return widths.get(key);
+}
+/// As much of the text as there is room for; nothing when that is next to nothing.
+function fitted(text, width, size = 12) {
+  if (widthOf(text, size) <= width) return text;
+  const letters = [...text];
+  let n = Math.min(letters.length, Math.floor(width / 3));
+  while (n > 0 && widthOf(letters.slice(0, n).join("") + "…", size) > width) --n;
+  return n >= 3 ? letters.slice(0, n).join("") + "…" : "";
 }
 
-/// One lane. Slices narrower than a pixel that lie in the same pixels are drawn as one; `data-n` says how many.
-function drawLane(lane, y, h, {from, to, x}, out) {
+/// One lane. Slices narrower than a grain that lie in the same one are drawn as one; `data-n` says how many.
+function drawLane(lane, y, h, {from, to, x, grain}, out) {
   let run = null;
   const flush = () => {
     if (!run) return;
-    const cls = run.n === 1 ? classes(run.first) : "s " + ["hold", "wait", "fence"][run.first.kind] + " a" + run.first.mode;
-    out.push(`<rect class="${cls}" data-n="${run.n}" data-i="${run.first.index}" data-until="${run.until}" x="${run.x.toFixed(2)}"
- y="${y}" width="${Math.max(run.end - run.x, 1).toFixed(2)}" height="${h}"/>`);
+    const cls = run.n === 1 ? classes(run.first) : run.first.cls;
+    const width = Math.max(run.end - run.x, 1);
+    out.push(`<rect class="${cls}" data-n="${run.n}" data-i="${run.first.index}" data-until="${run.until}"
+ x="${short(run.x)}" y="${y}" width="${short(width)}" height="${h}"/>`);
     run = null;
   };
   for (let i = Math.max(firstAfter(lane, from) - 1, 0); i < lane.length && lane[i].begin <= to; ++i) {
     const s = lane[i];
     if (s.until < from) continue;
     const left = x(Math.max(s.begin, from)), right = x(Math.min(s.until, to));
-    const narrow = right - left < 1;
-    if (run && narrow && left < run.x + 1 && s.lock !== chosen?.lock) {
+    const narrow = right - left < grain;
+    if (run && narrow && left < run.x + grain && s.lock !== chosen?.lock) {
       run.n += 1;
       run.end = Math.max(run.end, right);
       run.until = s.until;
@@ -217,21 +237,22 @@ function drawLane(lane, y, h, {from, to, x}, out) {
   flush();
 }
 
-const classes = s => ["s", ["hold", "wait", "fence"][s.kind], "a" + s.mode, s.end === 7 ? "bad" : "",
-  chosen && s.lock === chosen.lock ? "chosen" : ""].filter(Boolean).join(" ");
+const short = pixels => Math.round(pixels * 100) / 100;
+const classes = s => s.cls + (s.end === 7 ? " bad" : "") + (chosen && s.lock === chosen.lock ? " chosen" : "");
 
 function drawInside(s, left, right, y, h, x, out) {
   if (s.lent >= 0) {
     const since = Math.min(Math.max(x(s.lent), left), right);
-    out.push(`<rect class="lent" x="${since.toFixed(2)}" y="${y + h - 5}" width="${(right - since).toFixed(2)}" height="5"/>`);
+    out.push(`<rect class="lent" x="${short(since)}" y="${y + h - 5}" width="${short(right - since)}" height="5"/>`);
   }
-  if (s.end === 5) out.push(`<rect class="late" x="${(right - 3).toFixed(2)}" y="${y - 1}" width="3" height="${h + 2}"/>`);
+  if (s.end === 5) out.push(`<rect class="late" x="${short(right - 3)}" y="${y - 1}" width="3" height="${h + 2}"/>`);
   if (right - left < 26) return;
   const label = s.kind === HOLD ? nameOf(s) : waitLabel(s);
-  const text = fitted(s.lent >= 0 ? label + ": device" : label, right - left);
-  if (text) {
-    out.push(`<text ${s.kind === HOLD ? 'class="ink" ' : ""}x="${(left + 3).toFixed(2)}" y="${y + h / 2 + 4}">${escaped(text)}</text>`);
-  }
+  const size = s.kind === HOLD ? 12 : 10;
+  const text = fitted(s.lent >= 0 ? label + ": device" : label, right - left - 7, size);
+  if (!text) return;
+  out.push(`<text class="${s.kind === HOLD ? "ink" : "small"}" x="${short(left + 4)}" y="${y + h / 2 + size / 2 - 1.5}">` +
+    escaped(text) + "</text>");
 }
 
 /// From the end of each wait to the hold that it became.
@@ -244,8 +265,7 @@ function drawHandOvers(track, {from, to, x}, out) {
       const next = holdAfter(s);
       if (!next || next.begin !== s.until) continue;
       last = x(s.until);
-      const up = track.top + GAP + Math.min(next.lane, MOST_LANES - 1) * HOLD_HEIGHT + HOLD_HEIGHT - 4;
-      out.push(`<path class="over" d="M${last.toFixed(2)} ${track.waitTop + Math.min(n, MOST_LANES - 1) * WAIT_HEIGHT + WAIT_HEIGHT - 3}V${up}"/>`);
+      out.push(`<path class="over" d="M${short(last)} ${waitY(track, n) + WAIT_HEIGHT - 3}V${holdY(track, next.lane) + 14}"/>`);
     }
   });
 }
@@ -255,7 +275,8 @@ function drawMarks(track, {from, to, x}, out) {
   const flush = () => {
     if (!run) return;
     const alarm = ALARMS.has(run.m.kind) ? " alarm" : "";
-    out.push(`<path class="mark${alarm}" data-m="${run.m.index}" data-n="${run.n}" d="M${(run.x - 5).toFixed(2)} ${track.top}h10l-5 8z"><title>${escaped(markText(run.m))}</title></path>`);
+    out.push(`<path class="mark${alarm}" data-m="${run.m.index}" data-n="${run.n}" d="M${short(run.x - 5)} ${track.top}h10l-5 8z">
+<title>${escaped(markText(run.m))}</title></path>`);
   };
   for (const m of track.marks) {
     if (m.time < from || m.time > to) continue;
@@ -282,43 +303,70 @@ function drawAxis(v, width, heightBelow) {
   const labels = [], lines = [];
   const [unit, size] = step >= 1e9 ? ["s", 1e9] : step >= 1e6 ? ["ms", 1e6] : step >= 1e3 ? ["µs", 1e3] : ["ns", 1];
   for (let t = Math.ceil(v.from / step) * step; t <= v.to; t += step) {
-    const at = v.x(t).toFixed(2);
+    const at = short(v.x(t));
     lines.push(`<path class="grid" d="M${at} 0V${heightBelow}"/>`);
+    if (at < LEFT + 18 || at > width - 24) continue;
     labels.push(`<text class="dim" x="${at}" y="15" text-anchor="middle">${+(t / size).toFixed(6)} ${unit}</text>`);
   }
   return {labels: labels.join(""), lines: lines.join("")};
 }
 
+/// Units of `grain`: pixels; one, unless there would be more shapes than a browser moves smoothly.
 function viewFor(width, from = view.from, to = view.to) {
-  return {from, to, x: t => LEFT + (t - from) / (to - from) * (width - LEFT)};
+  return {from, to, grain: 1, x: t => LEFT + (t - from) / (to - from) * (width - LEFT)};
 }
+const MOST_SHAPES = 12000;
+let lastGrain = 1;
 
 /// The chart below the scale.
-function chartText(v, width, shown = tracks) {
+function chartText(v, width) {
+  const out = [];
+  for (v.grain = Math.max(lastGrain / 2, 1); v.grain < 32; v.grain *= 2) {
+    out.length = 0;
+    for (const t of tracks) {
+      t.holdLanes.forEach((lane, n) => drawLane(lane, holdY(t, n) + 1, HOLD_HEIGHT - 2, v, out));
+      t.waitLanes.forEach((lane, n) => drawLane(lane, waitY(t, n) + 1, WAIT_HEIGHT - 3, v, out));
+    }
+    if (out.length <= MOST_SHAPES) break;
+  }
+  lastGrain = v.grain;
+  return paperText(v, width) + out.join("\n") + overlayText(v, width);
+}
+
+/// What is behind the slices.
+function paperText(v, width) {
   const axis = drawAxis(v, width, height);
   const out = [`<rect class="paper" width="${width}" height="${height}"/>`];
-  for (const t of shown) {
-    if (t.index % 2) out.push(`<rect class="band" y="${t.top}" width="${width}" height="${t.waitTop + t.waits * WAIT_HEIGHT + GAP - t.top}"/>`);
+  for (const t of tracks) {
+    if (t.index % 2) out.push(`<rect class="band" y="${t.top}" width="${width}" height="${waitY(t, t.waits) + GAP - t.top}"/>`);
   }
   out.push(axis.lines);
   if (data.lost) {
     const end = v.x(Math.min(data.complete, v.to));
     if (end > LEFT) {
-      out.push(`<rect class="lost" x="${LEFT}" width="${(end - LEFT).toFixed(2)}" height="${height}"><title>records are lost here</title></rect>`);
+      out.push(`<rect class="lost" x="${LEFT}" width="${short(end - LEFT)}" height="${height}">
+<title>records are lost here</title></rect>`);
     }
   }
-  for (const t of shown) {
-    t.holdLanes.forEach((lane, n) => drawLane(lane, t.top + GAP + Math.min(n, MOST_LANES - 1) * HOLD_HEIGHT + 1, HOLD_HEIGHT - 2, v, out));
-    t.waitLanes.forEach((lane, n) => drawLane(lane, t.waitTop + Math.min(n, MOST_LANES - 1) * WAIT_HEIGHT + 1, WAIT_HEIGHT - 3, v, out));
+  return out.join("\n");
+}
+
+/// What is before them.
+function overlayText(v, width) {
+  const out = [];
+  for (const t of tracks) {
     drawHandOvers(t, v, out);
     drawMarks(t, v, out);
   }
   out.push(`<rect class="paper" width="${LEFT - 2}" height="${height}"/>`);
-  for (const t of shown) {
+  for (const t of tracks) {
     const y = t.top + GAP + HOLD_HEIGHT / 2 + 4;
     const note = [bytes(t.bytes), severalDomains ? t.domain : ""].filter(Boolean).join(" · ");
-    out.push(`<text x="10" y="${y}"><title>${escaped(t.name)}</title>${escaped(fitted(t.name, LEFT - 12))}</text>`);
-    if (t.waits) out.push(`<text class="dim" x="10" y="${t.waitTop + WAIT_HEIGHT - 3}">${escaped(fitted(note ? note + " · waits" : "waits", LEFT - 12))}</text>`);
+    out.push(`<text x="10" y="${y}">${escaped(fitted(t.name, LEFT - 18))}</text>`);
+    if (t.waits) {
+      const below = fitted(note ? note + " · waits" : "waits", LEFT - 18, 10);
+      out.push(`<text class="dim small" x="10" y="${t.waitTop + WAIT_HEIGHT - 3.5}">${escaped(below)}</text>`);
+    }
   }
   out.push(`<path class="grid" d="M${LEFT - 1} 0V${height}"/>`);
   return out.join("\n");
@@ -343,26 +391,32 @@ function draw() {
 // ---- legend and summary ------------------------------------------------------------------------------------------------
 
 const present = new Set(slices.map(s => s.mode));
-const swatch = (cls, extra = "") => `<svg width="22" height="12"><rect class="${cls}" x="1" y="1" width="20" height="10"/>${extra}</svg>`;
+const swatch = (cls, extra = "") =>
+  `<svg width="22" height="12"><rect class="${cls}" x="1" y="1" width="20" height="10"/>${extra}</svg>`;
+const kindsOfMarks = alarming => [...new Set(marks.map(m => m.kind).filter(k => ALARMS.has(k) === alarming))];
 function legendItems() {
   const items = Object.entries(ACCESS).filter(([mode]) => present.has(+mode))
     .map(([mode, name]) => [swatch("hold a" + mode), "held: " + name]);
-  const mode = [...present][0] ?? 1;
-  if (slices.some(s => s.kind === WAIT)) items.push([swatch("wait a" + mode), "waits for it"]);
-  if (slices.some(s => s.kind === FENCE)) items.push([swatch("fence a" + mode), "granted, waits for devices"]);
-  if (slices.some(s => s.lent >= 0)) items.push([swatch("hold a" + mode, '<rect class="lent" x="1" y="7" width="20" height="4"/>'), "a device is at work"]);
-  if (slices.some(s => s.end === 5)) items.push([swatch("hold a" + mode, '<rect class="late" x="18" y="0" width="3" height="12"/>'), "lease expired"]);
-  if (slices.some(s => s.end === 7)) items.push([swatch("wait a" + mode + " bad"), "gave up"]);
-  if (marks.some(m => ALARMS.has(m.kind))) items.push(['<svg width="14" height="12"><path class="mark alarm" d="M2 2h10l-5 8z"/></svg>', [...new Set(marks.map(m => m.kind).filter(k => ALARMS.has(k)))].join(", ")]);
-  if (marks.some(m => !ALARMS.has(m.kind))) items.push(['<svg width="14" height="12"><path class="mark" d="M2 2h10l-5 8z"/></svg>', [...new Set(marks.map(m => m.kind).filter(k => !ALARMS.has(k)))].join(", ")]);
+  if (slices.some(s => s.kind === WAIT)) items.push([swatch("wait a0"), "waits for it"]);
+  if (slices.some(s => s.kind === FENCE)) items.push([swatch("fence a0"), "granted, waits for devices"]);
+  if (slices.some(s => s.end === 7)) items.push([swatch("wait a0 bad"), "gave up"]);
+  const device = swatch("hold a0", '<rect class="lent" x="1" y="7" width="20" height="4"/>');
+  if (slices.some(s => s.lent >= 0)) items.push([device, "a device is at work"]);
+  const late = swatch("hold a0", '<rect class="late" x="18" y="0" width="3" height="12"/>');
+  if (slices.some(s => s.end === 5)) items.push([late, "lease expired"]);
+  for (const [cls, kinds] of [["mark alarm", kindsOfMarks(true)], ["mark", kindsOfMarks(false)]]) {
+    const glyph = `<svg width="14" height="12"><path class="${cls}" d="M2 2h10l-5 8z"/></svg>`;
+    if (kinds.length) items.push([glyph, kinds.join(", ")]);
+  }
   return items;
 }
 document.getElementById("title").textContent = document.title = data.title;
 document.getElementById("legend").innerHTML = legendItems().map(([s, text]) => `<span>${s}${escaped(text)}</span>`).join("");
 {
   const count = (n, what) => n.toLocaleString("en") + " " + what + (n === 1 ? "" : "s");
-  const parts = [count(tracks.length, "buffer"), count(data.locks, "lock"), count(slices.filter(s => s.kind === HOLD).length, "hold"),
-    count(slices.filter(s => s.kind === WAIT).length, "wait"), duration(data.end)];
+  const ofKind = kind => slices.filter(s => s.kind === kind).length;
+  const parts = [count(tracks.length, "buffer"), count(data.locks, "lock"), count(ofKind(HOLD), "hold"),
+    count(ofKind(WAIT), "wait"), duration(data.end)];
   const late = slices.filter(s => s.end === 5).length;
   const summary = document.getElementById("summary");
   summary.textContent = parts.join(" · ");
@@ -401,7 +455,7 @@ const links = (list, text) => list.slice(0, 8).flatMap((s, i) => [i ? ", " : "",
 function choose(index) {
   const s = chosen = slices[index];
   const sameKind = locks.get(s.lock).filter(o => o !== s && o.kind === s.kind);
-  const waits = locks.get(s.lock).filter(o => o.kind !== HOLD && o.track === s.track && o.until <= s.begin);
+  const waits = locks.get(s.lock).filter(o => o.kind === WAIT && o.track === s.track && o.until <= s.begin);
   list([
     ["buffer", tracks[s.track].name],
     ["set", data.sets[s.set] || "(without a name)"],
@@ -410,10 +464,12 @@ function choose(index) {
     ["from", (s.before ? "before " : "") + moment(s.begin)],
     ["to", moment(s.until)],
     ["lasted", duration(s.until - s.begin)],
-    ["waited", s.kind === HOLD ? (s.waited ? duration(s.waited) : "not at all") : "", ...(s.kind === HOLD && waits.length ? [", for ", ...links(blockers(waits.at(-1)), nameOf)] : [])],
+    ["waited", ...(s.kind === HOLD ? [s.waited ? duration(s.waited) : "not at all"] : []),
+      ...(s.kind === HOLD && waits.length ? [", for ", ...links(waits.flatMap(blockers), nameOf)] : [])],
     ["for whom", ...(s.kind === WAIT ? links(blockers(s), o => nameOf(o) + " (" + ACCESS[o.mode] + ")") : [])],
     ["ended by", ENDS[s.end] + (s.why ? ": " + data.whys[s.why] : "")],
-    ["thread", threadOf(s.beginThread) + (s.end && s.endThread !== s.beginThread ? ", ended on " + threadOf(s.endThread) : "")],
+    ["thread", threadOf(s.beginThread)],
+    ["ended on", s.end > 1 && s.endThread !== s.beginThread ? threadOf(s.endThread) : ""],
     ["device", s.lent >= 0 ? "since " + moment(s.lent) : ""],
     ["with", ...links(sameKind, o => tracks[o.track].name)],
   ]);
@@ -430,17 +486,20 @@ function describeMany(rect) {
 function describeMark(m) {
   chosen = null;
   list([["buffer", tracks[m.track].name], ["what", m.kind], ["set", data.sets[m.set] || "(without a name)"],
-    ["access", ACCESS[m.mode]], ["at", moment(m.time)], ["why", m.why ? data.whys[m.why] : ""], ["thread", threadOf(m.thread)]]);
+    ["access", ACCESS[m.mode]], ["at", moment(m.time)], ["why", m.why ? data.whys[m.why] : ""],
+    ["thread", threadOf(m.thread)]]);
   draw();
 }
 
 // ---- mouse, keys, buttons ----------------------------------------------------------------------------------------------
 
-const timeAt = e => view.from + (e.clientX - chart.getBoundingClientRect().left - LEFT) / (main.clientWidth - LEFT) * (view.to - view.from);
+const timeAt = e => view.from +
+  (e.clientX - chart.getBoundingClientRect().left - LEFT) / (main.clientWidth - LEFT) * (view.to - view.from);
 main.addEventListener("wheel", e => {
   if (e.clientX - chart.getBoundingClientRect().left < LEFT) return;
   e.preventDefault();
-  if (e.shiftKey || Math.abs(e.deltaX) > Math.abs(e.deltaY)) move((e.deltaX || e.deltaY) / 1000); else zoom(1.0015 ** e.deltaY, timeAt(e));
+  if (e.shiftKey || Math.abs(e.deltaX) > Math.abs(e.deltaY)) move((e.deltaX || e.deltaY) / 1000);
+  else zoom(1.0015 ** e.deltaY, timeAt(e));
 }, {passive: false});
 let drag = null;
 main.addEventListener("pointerdown", e => {
@@ -490,14 +549,15 @@ function picture(from = view.from, to = view.to, width = 1100) {
   const legend = legendItems().map(([s, text]) => {
     const w = +/width="(\d+)"/.exec(s)[1];
     const item = s.replace("<svg", `<svg x="${at}" y="5"`) + `<text class="dim" x="${at + w + 4}" y="15">${escaped(text)}</text>`;
-    at += w + 4 + text.length * 5.7 + 14;
+    at += w + 4 + widthOf(text, 12) + 14;
     return item;
   });
   const total = 24 + AXIS + height + 6;
-  return `<svg xmlns="http://www.w3.org/2000/svg" class="tl" width="${width}" height="${total}" viewBox="0 0 ${width} ${total}">
-<title>${escaped(data.title)}</title><style>${document.getElementById("style").textContent}</style>
+  return `<svg xmlns="http://www.w3.org/2000/svg" class="tl"
+ width="${width}" height="${total}" viewBox="0 0 ${width} ${total}"><title>${escaped(data.title)}</title><style>${document.getElementById("style").textContent}</style>
 <rect class="paper" width="${width}" height="${total}"/>${legend.join("")}
-<svg y="24" width="${width}" height="${AXIS}">${drawAxis(v, width, AXIS).labels}<rect class="paper" width="${LEFT - 2}" height="${AXIS}"/></svg>
+<svg y="24" width="${width}" height="${AXIS}">${drawAxis(v, width, AXIS).labels}
+<rect class="paper" width="${LEFT - 2}" height="${AXIS}"/></svg>
 <svg y="${24 + AXIS}" width="${width}" height="${height}">
 ${chartText(v, width)}
 </svg></svg>
