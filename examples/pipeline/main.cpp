@@ -10,6 +10,7 @@
 #include "progress.hpp"
 #include "results.hpp"
 #include "run.hpp"
+#include "trace_files.hpp"
 #include "video_input.hpp"
 
 #include <dmasync/make_event_loop.hpp>
@@ -59,7 +60,8 @@ void print_summary(const progress_state& state, const run_progress& done, const 
     std::fputs(text.c_str(), stderr);
 }
 
-void make_video(const options& chosen, video_input& input, results& made, const std::stop_source& stop) {
+void make_video(const options& chosen, video_input& input, results& made, trace_files& traces,
+                const std::stop_source& stop) {
     using clock = std::chrono::steady_clock;
     const dmasync::made_event_loop io = make_loop(chosen.epoll);
     const dmasync::made_event_loop filters = make_loop(chosen.epoll);
@@ -79,10 +81,12 @@ void make_video(const options& chosen, video_input& input, results& made, const 
                                    .stall = chosen.stall,
                                    .report = [&](const dmasync::lease_report& r) { line.print_above(to_string(r)); },
                                    .stuck = [&](const dmasync::stuck_report& r) { line.print_above(to_string(r)); },
-                                   .show = [&](const std::string& snapshot) { line.print_above(snapshot); }};
+                                   .show = [&](const std::string& snapshot) { line.print_above(snapshot); },
+                                   .trace = traces.recorder()};
     const run_progress done =
         run_pipeline(input, made.video(), made.sheet(), *io.loop, *filters.loop, settings, stop, show);
     made.commit();
+    traces.commit();
     line.clear();
     state.elapsed = clock::now() - start;
     print_summary(state, done, io);
@@ -95,11 +99,14 @@ int run(const options& chosen) {
     common::block_signal(SIGUSR1);      // shows who holds which frames, as soon as there are any
     common::interruption signals{stop}; // before there is a file to be left behind
     std::optional<results> made;
+    std::optional<trace_files> traces;
     try {
+        traces.emplace(chosen.traces, stop.get_token());
         made.emplace(chosen.output, chosen.contact_sheet, input.format(), stop.get_token());
-        make_video(chosen, input, *made, stop);
+        make_video(chosen, input, *made, *traces, stop);
         return 0;
     } catch (const std::exception&) {
+        if (traces) { traces->commit_after_failure(); }
         if (signals.signal() == 0) { throw; }
         complain("interrupted; " + (made ? made->outcome() : "nothing was written")); // the error is what came of it
         return 128 + signals.signal();

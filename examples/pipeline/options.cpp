@@ -3,10 +3,13 @@
 
 #include "common/command_line.hpp"
 #include "same_file.hpp"
+#include "trace_files.hpp"
 
 #include <unistd.h>
 
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 namespace pipeline {
 
@@ -18,6 +21,8 @@ share their frames through dmasync. INPUT is a YUV4MPEG2 file, any other video i
 from the standard input. OUTPUT is a YUV4MPEG2 file, which appears when it is complete, or - for the standard output.
 
   --contact-sheet FILE   also writes a PNG picture with frames before and after
+  --trace FILE           also writes who locked which frames when: FILE.html is a page for any browser, FILE.json is for
+                         https://ui.perfetto.dev; may be given for each
   --frames-total N       how many frames INPUT has, for the progress line, where that cannot be told from the file
   --lease MS             how long a stage may hold its frames before they are taken from it (5000)
   --stall FRAME          has the denoiser hang at that frame, to show what happens then (best with a short --lease)
@@ -37,6 +42,12 @@ namespace {
 std::string_view file_of(common::command_line& line, std::string_view option) {
     const std::string_view name = line.value_of(option);
     if (name.empty()) { throw std::invalid_argument{std::string{option} + " needs the name of a file"}; }
+    return name;
+}
+
+std::string_view trace_file_of(common::command_line& line, std::string_view option) {
+    const std::string_view name = file_of(line, option);
+    if (!is_name_of_trace(name)) { throw std::invalid_argument{"--trace takes a file that ends in .html or .json"}; }
     return name;
 }
 
@@ -63,6 +74,8 @@ void take_option(options& chosen, common::command_line& line, std::string_view o
         chosen.damage = on_damage::tolerate;
     } else if (option == "--contact-sheet") {
         chosen.contact_sheet = file_of(line, option);
+    } else if (option == "--trace") {
+        chosen.traces.emplace_back(trace_file_of(line, option));
     } else if (option == "--frames-total") {
         chosen.frames_total = line.number_of(option);
     } else if (option == "--lease") {
@@ -97,7 +110,27 @@ options parse_options(std::span<const char* const> arguments) {
     return chosen;
 }
 
+namespace {
+
+/// A trace is as good a way to destroy something as any other file.
+void refuse_shared_traces(const options& chosen) {
+    std::vector<named_file> others{
+        {chosen.input, STDIN_FILENO}, {chosen.output, STDOUT_FILENO}, {chosen.contact_sheet, STDOUT_FILENO}};
+    for (const std::string& name : chosen.traces) {
+        const named_file trace{name, -1};
+        for (const named_file& other : others) {
+            if (!other.name.empty() && is_same_file(trace, other)) {
+                throw std::invalid_argument{"the trace is the same file as " + other.name};
+            }
+        }
+        others.push_back(trace);
+    }
+}
+
+} // namespace
+
 void refuse_shared_files(const options& chosen) {
+    refuse_shared_traces(chosen);
     const named_file input{chosen.input, STDIN_FILENO};
     const named_file output{chosen.output, STDOUT_FILENO};
     const named_file sheet{chosen.contact_sheet, STDOUT_FILENO};

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace pipeline {
 
@@ -19,6 +20,7 @@ struct options {
     std::string input;
     std::string output;
     std::string contact_sheet; // empty for none
+    std::vector<std::string> traces;
     std::optional<std::uint64_t> frames_total;
     std::optional<std::uint64_t> stall;
     std::chrono::nanoseconds lease = dmasync::default_lease;

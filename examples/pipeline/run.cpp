@@ -15,13 +15,19 @@
 #include <thread>
 #include <utility>
 
+#include <pthread.h>
+
 namespace pipeline {
 namespace {
 
 /// Runs a loop on a thread of its own.
 class loop_thread {
 public:
-    explicit loop_thread(dmasync::event_loop& loop) : loop_{loop}, thread_{[&loop] { loop.run(); }} {}
+    loop_thread(dmasync::event_loop& loop, const char* name)
+        : loop_{loop}, thread_{[&loop, name] {
+              ::pthread_setname_np(::pthread_self(), name);
+              loop.run();
+          }} {}
     loop_thread(const loop_thread&) = delete;
     loop_thread& operator=(const loop_thread&) = delete;
     ~loop_thread() { loop_.stop(); }
@@ -62,7 +68,7 @@ run_progress run_pipeline(video_input& input, y4m_writer& output, contact_sheet*
                }};
     common::first_failure failure{std::move(stop)};
     {
-        const loop_thread thread{filters};
+        const loop_thread thread{filters, "filters"};
         io.run(run_stages(s, input, out, failure));
     }
     failure.rethrow();

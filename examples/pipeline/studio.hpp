@@ -15,6 +15,7 @@
 #include <dmasync/lock_options.hpp>
 #include <dmasync/stuck_after.hpp>
 #include <dmasync/stuck_report.hpp>
+#include <dmasync/trace.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -46,13 +47,16 @@ struct studio_settings {
     dmasync::stuck_report_sink stuck = dmasync::print_stuck_report; ///< told of locks that wait for a second
     /// Shown who holds which frames, at each SIGUSR1, which must be blocked then. Called on a thread of its own.
     std::function<void(const std::string&)> show{};
+    dmasync::trace_recorder* trace = nullptr; ///< is told of every lock; outlives the run
 };
 
 /// Lifetime: nobody runs the loops any more when it is destroyed.
 struct studio {
     studio(const video_format& video, dmasync::event_loop& for_io, dmasync::event_loop& for_filters,
            const studio_settings& how, const std::stop_token& on_stop)
-        : format{video}, io{for_io}, filters{for_filters}, settings{how}, stop{on_stop} {}
+        : format{video}, io{for_io}, filters{for_filters}, settings{how}, stop{on_stop} {
+        if (settings.trace != nullptr) { frames.trace_to(*settings.trace); }
+    }
 
     const video_format format;
     dmasync::event_loop& io; // ingest, overlay and sink: the thread that files keep waiting; pipes wait in the loop

@@ -27,9 +27,9 @@ public:
     [[nodiscard]] std::string write(std::string_view title) {
         out_ = "{\"title\":";
         append_json_string(out_, title);
-        out_ += ",\"end\":" + std::to_string(t_.end - t_.begin) + ",\"locks\":" + std::to_string(t_.locks) +
-                ",\"recorded\":" + std::to_string(t_.recorded) + ",\"lost\":" + std::to_string(t_.lost) +
-                ",\"complete\":" + std::to_string(t_.complete_from - t_.begin);
+        append(out_, ",\"end\":", std::to_string(t_.end - t_.begin), ",\"locks\":", std::to_string(t_.locks));
+        append(out_, ",\"recorded\":", std::to_string(t_.recorded), ",\"lost\":", std::to_string(t_.lost));
+        append(out_, ",\"complete\":", std::to_string(t_.complete_from - t_.begin));
         table("tracks", t_.tracks, [this](const timeline::track& t) {
             append_json_string(out_, t.name);
             out_ += ',';
@@ -39,7 +39,7 @@ public:
         });
         table("threads", t_.threads, [this](const trace_log::thread& t) {
             append_json_string(out_, t.name);
-            out_ += ',' + std::to_string(t.id);
+            append(out_, ',', std::to_string(t.id));
         });
         table("slices", t_.slices, [this](const timeline::slice& s) {
             numbers({s.track, as_number(s.kind), as_number(s.mode), as_number(s.end), s.lane, s.lock, s.set,
@@ -92,23 +92,18 @@ private:
         begin("whys", '{');
         for (const auto& [why, unused] : texts) {
             if (out_.back() != '{') { out_ += ','; }
-            out_ += '"' + std::to_string(why) + "\":";
+            append(out_, '"', std::to_string(why), "\":");
             append_json_string(out_, text_of_why(why));
         }
         out_ += '}';
     }
 
-    void begin(std::string_view name, char bracket) {
-        out_ += ",\"";
-        out_ += name;
-        out_ += "\":";
-        out_ += bracket;
-    }
+    void begin(std::string_view name, char bracket) { append(out_, ",\"", name, "\":", bracket); }
 
     void numbers(std::initializer_list<std::int64_t> values) {
         const char* separator = "";
         for (const std::int64_t v : values) {
-            out_ += separator + std::to_string(v);
+            append(out_, separator, std::to_string(v));
             separator = ",";
         }
     }

@@ -35,7 +35,7 @@ public:
         out_ = "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"generator\":\"dmasync\"";
         for (const auto& [name, value] : {pair{"locks", t_.locks}, pair{"slices", t_.slices.size()},
                                           pair{"records", t_.recorded}, pair{"records lost", t_.lost}}) {
-            out_ += ",\"" + std::string{name} + "\":" + std::to_string(value);
+            append(out_, ",\"", name, "\":", std::to_string(value));
         }
         out_ += "},\"traceEvents\":[";
         for (std::size_t i = 0; i < t_.tracks.size(); ++i) { name_track(i); }
@@ -53,8 +53,9 @@ private:
 
     void name_track(std::size_t i) {
         const timeline::track& track = t_.tracks[i];
-        std::string label = track.name.empty() ? "buffer " + std::to_string(i) : track.name;
-        if (!track.domain.empty()) { label += " (" + track.domain + ")"; }
+        std::string label = track.name;
+        if (label.empty()) { append(label, "buffer ", std::to_string(i)); }
+        if (!track.domain.empty()) { append(label, " (", track.domain, ")"); }
         describe("process_name", i, 0, "name", label);
         describe("process_sort_index", i, 0, "sort_index", i);
         for (std::size_t lane = 0; lane < track.holds; ++lane) { describe("thread_name", i, lane, "name", "held"); }
@@ -66,7 +67,7 @@ private:
     template <class Value>
     void describe(const char* what, std::size_t track, std::size_t lane, const char* key, const Value& value) {
         begin(what, "M", track, lane);
-        out_ += ",\"args\":{\"" + std::string{key} + "\":";
+        append(out_, ",\"args\":{\"", key, "\":");
         if constexpr (std::is_convertible_v<Value, std::string_view>) {
             append_json_string(out_, value);
         } else {
@@ -82,15 +83,15 @@ private:
         begin(label, "X", s.track, s.lane + (hold ? 0 : t_.tracks[s.track].holds));
         time("ts", s.begin - t_.begin);
         time("dur", s.until - s.begin);
-        out_ += ",\"cat\":\"" + std::string{to_string(s.kind)} + "\",\"cname\":\"" + std::string{colour_of(s)} +
-                "\",\"args\":{\"access\":\"" + std::string{to_string(s.mode)} + "\"";
+        append(out_, R"(,"cat":")", to_string(s.kind), R"(","cname":")", colour_of(s));
+        append(out_, R"(","args":{"access":")", to_string(s.mode), '"');
         argument("set", t_.sets[s.set]);
-        out_ += ",\"lock\":" + std::to_string(s.lock);
+        append(out_, ",\"lock\":", std::to_string(s.lock));
         argument("ended by", to_string(s.end));
         if (s.why != 0) { argument("why", text_of_why(s.why)); }
         if (s.began_before) { argument("began", "before the trace"); }
-        if (hold) { out_ += ",\"waited ns\":" + std::to_string(s.waited); }
-        if (s.lent >= 0) { out_ += ",\"lent to a device after ns\":" + std::to_string(s.lent - s.begin); }
+        if (hold) { append(out_, ",\"waited ns\":", std::to_string(s.waited)); }
+        if (s.lent >= 0) { append(out_, ",\"lent to a device after ns\":", std::to_string(s.lent - s.begin)); }
         argument("begun on", thread_name(s.begin_thread));
         if (s.end != slice_end::open) { argument("ended on", thread_name(s.end_thread)); }
         out_ += "}}";
@@ -98,10 +99,10 @@ private:
 
     void write_mark(const timeline::mark& m) {
         std::string label{to_string(m.kind)};
-        if (!t_.sets[m.set].empty()) { label += ": " + t_.sets[m.set]; }
+        if (!t_.sets[m.set].empty()) { append(label, ": ", t_.sets[m.set]); }
         begin(label, "i", m.track, 0);
         time("ts", m.time - t_.begin);
-        out_ += R"(,"s":"p","cat":"event","args":{"access":")" + std::string{to_string(m.mode)} + '"';
+        append(out_, R"(,"s":"p","cat":"event","args":{"access":")", to_string(m.mode), '"');
         if (m.why != 0) { argument("why", text_of_why(m.why)); }
         argument("on", thread_name(m.thread));
         out_ += "}}";
@@ -110,8 +111,8 @@ private:
     void begin(std::string_view name, const char* phase, std::size_t track, std::size_t lane) {
         out_ += out_.back() == '[' ? "\n{\"name\":" : ",\n{\"name\":";
         append_json_string(out_, name);
-        out_ += ",\"ph\":\"" + std::string{phase} + "\",\"pid\":" + std::to_string(track + 1) +
-                ",\"tid\":" + std::to_string(lane + 1);
+        append(out_, R"(,"ph":")", phase, R"(","pid":)", std::to_string(track + 1),
+               ",\"tid\":", std::to_string(lane + 1));
     }
 
     /// The format counts in microseconds.
@@ -123,12 +124,14 @@ private:
     }
 
     void argument(std::string_view key, std::string_view value) {
-        out_ += ",\"" + std::string{key} + "\":";
+        append(out_, ",\"", key, "\":");
         append_json_string(out_, value);
     }
 
     [[nodiscard]] std::string thread_name(std::uint32_t i) const {
-        return t_.threads[i].name + " (" + std::to_string(t_.threads[i].id) + ')';
+        std::string text = t_.threads[i].name;
+        append(text, " (", std::to_string(t_.threads[i].id), ')');
+        return text;
     }
 
     /// One of the names of colours that chrome://tracing knows.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Tests of ./demo in a copy of what it needs, with the program that is built already: test_demo.py PROJECT PROGRAM."""
 
+import json
 import pathlib
 import re
 import shlex
@@ -12,6 +13,9 @@ import tempfile
 import unittest
 
 PROJECT, PROGRAM = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+sys.path.insert(0, str(PROJECT / "tools"))
+sys.dont_write_bytecode = True
+import webdriver  # noqa: E402
 
 
 def video(width, height):
@@ -71,6 +75,30 @@ class Demo(unittest.TestCase):
         self.assertEqual(self.told("play it:", lines)[:2], ["ffplay", str(self.output / "my film.result.y4m")])
         for name in self.told("Video", lines) + self.told("Contact sheet", lines):
             self.assertTrue(pathlib.Path(name).is_file())
+
+    def test_the_traces_tell_of_every_lock_that_the_summary_counts(self):
+        result = self.demo()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        [perfetto] = self.output.glob("*.json")
+        trace = json.loads(perfetto.read_text(encoding="utf-8"))
+        locked = int(re.search(r"(\d+) sets of frames locked", result.stderr)[1])
+        self.assertEqual(trace["otherData"]["locks"], locked)
+        self.assertEqual(trace["otherData"]["records lost"], 0)
+        self.assertEqual(len({e["args"]["lock"] for e in trace["traceEvents"] if e.get("cat") == "hold"}), locked)
+        lines = result.stdout.splitlines()
+        [page] = self.told("Who held what", lines)
+        [stalled] = self.told("Who waited", lines)
+        self.assertIn("denoise", pathlib.Path(page).read_text(encoding="utf-8"))
+        if why := webdriver.missing():
+            print("[skipped] the pages of the demo in a browser: " + why)
+            return
+        with webdriver.Browser() as browser:
+            browser.open(page)
+            self.assertEqual(browser.run("return +document.documentElement.dataset.drawn"), trace["otherData"]["slices"])
+            browser.open(stalled)
+            self.assertIn("1 lease expired", browser.run('return document.getElementById("summary").textContent'))
+            self.assertIn("analyse waits for denoise", browser.run('return document.getElementById("chart").textContent'))
+            self.assertEqual(browser.messages(), [])
 
     def test_the_lease_that_it_tells_how_to_see_is_seen(self):
         self.write("film.y4m", video(4, 4))

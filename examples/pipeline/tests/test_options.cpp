@@ -26,6 +26,7 @@ TEST_CASE("a command line names input and output") {
     CHECK(chosen.input == "in.y4m");
     CHECK(chosen.output == "-");
     CHECK(chosen.contact_sheet.empty());
+    CHECK(chosen.traces.empty());
     CHECK(!chosen.frames_total);
     CHECK(!chosen.stall);
     CHECK(chosen.lease == dmasync::default_lease);
@@ -41,6 +42,12 @@ TEST_CASE("options may stand anywhere") {
     CHECK(chosen.lease == std::chrono::milliseconds{200});
     CHECK(chosen.epoll);
     CHECK(chosen.damage == on_damage::tolerate);
+}
+
+TEST_CASE("a trace may be asked for in each form") {
+    CHECK(parse({"in", "out", "--trace", "t.html", "--trace=t.json"}).traces ==
+          std::vector<std::string>{"t.html", "t.json"});
+    CHECK(refusal({"in", "out", "--trace", "t.svg"}) == "--trace takes a file that ends in .html or .json");
 }
 
 TEST_CASE("a value may be attached to its option") {

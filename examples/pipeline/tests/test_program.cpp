@@ -76,6 +76,31 @@ TEST_CASE("a run ends with a summary and leaves the video and the contact sheet"
     CHECK(f.folder.entries() == 3);
 }
 
+TEST_CASE("a run leaves the traces that it is asked for") {
+    const fixture f;
+    const test::outcome result =
+        test::program{{f.in, f.out, "--trace", f.folder / "t.html", "--trace", f.folder / "t.json"}}.wait();
+    CHECK(result.exit_code == 0);
+    CHECK(test::read_file(f.folder / "t.html").starts_with("<!DOCTYPE html>"));
+    CHECK(test::read_file(f.folder / "t.json").starts_with("{"));
+    CHECK(f.folder.entries() == 4);
+}
+
+TEST_CASE("a run that fails leaves the trace of what it did before, and nothing else") {
+    const fixture f{std::string_view{small_video}.substr(0, small_video.size() - 100)};
+    const test::outcome result = test::program{{f.in, f.out, "--trace", f.folder / "t.html"}}.wait();
+    CHECK(result.exit_code == 1);
+    CHECK(test::read_file(f.folder / "t.html").find("denoise") != std::string::npos);
+    CHECK(f.folder.entries() == 2);
+}
+
+TEST_CASE("a trace that cannot be opened is noticed before the work") {
+    const fixture f;
+    const test::outcome result = test::program{{f.in, f.out, "--trace", f.folder / "missing/t.html"}}.wait();
+    CHECK(result.exit_code == 1);
+    CHECK(f.folder.entries() == 1);
+}
+
 TEST_CASE("a video goes from standard input to standard output") {
     const fixture f;
     CHECK(test::program{{f.in, f.out}}.wait().exit_code == 0);
@@ -266,16 +291,18 @@ TEST_CASE("files that are one are refused before any work, and stay as they were
     const std::string detour = f.folder.path().string() + "/../" + f.folder.path().filename().string() + "/out.y4m";
     const std::string unborn = f.folder / "new";
     std::filesystem::create_symlink("new", f.folder / "link to new");
-    for (const auto& words :
-         std::vector<std::vector<std::string>>{{f.in, f.in},
-                                               {f.in, f.folder / "hard link"},
-                                               {f.in, f.folder / "soft link"},
-                                               {f.in, f.out, "--contact-sheet", f.in},
-                                               {f.in, f.out, "--contact-sheet", f.out},
-                                               {f.in, f.out, "--contact-sheet", detour},
-                                               {f.in, unborn, "--contact-sheet", unborn},
-                                               {f.in, unborn, "--contact-sheet", f.folder / "link to new"},
-                                               {f.in, "-", "--contact-sheet", "-"}}) {
+    for (const auto& words : std::vector<std::vector<std::string>>{
+             {f.in, f.in},
+             {f.in, f.folder / "hard link"},
+             {f.in, f.folder / "soft link"},
+             {f.in, f.out, "--contact-sheet", f.in},
+             {f.in, f.out, "--contact-sheet", f.out},
+             {f.in, f.out, "--contact-sheet", detour},
+             {f.in, unborn, "--contact-sheet", unborn},
+             {f.in, unborn, "--contact-sheet", f.folder / "link to new"},
+             {f.in, f.folder / "t.html", "--trace", f.folder / "t.html"},
+             {f.in, f.out, "--trace", f.folder / "t.html", "--trace", f.folder / "t.html"},
+             {f.in, "-", "--contact-sheet", "-"}}) {
         const test::outcome result = test::program{words}.wait();
         INFO(result.messages);
         CHECK(result.exit_code == 2);

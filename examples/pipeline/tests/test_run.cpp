@@ -7,6 +7,8 @@
 #include "video_error.hpp"
 
 #include <dmasync/epoll_loop.hpp>
+#include <dmasync/timeline.hpp>
+#include <dmasync/trace.hpp>
 #include <dmasync/uring_loop.hpp>
 #include <support/skip.hpp>
 
@@ -15,8 +17,11 @@
 #include <fcntl.h>
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -157,6 +162,57 @@ TEST_CASE("a stage that hangs loses its frames, is reported, and does its work a
             CHECK(!reports[0].ends_with(" 0 waiters")); // those who read what it was to write
             CHECK(result.progress.locks.granted_after_wait > 0);
         }
+    }
+}
+
+namespace {
+
+/// Pairs of holds of one frame that exclude each other, and last at the same time.
+std::size_t count_conflicts(const dmasync::timeline& t) {
+    std::size_t found = 0;
+    for (auto a = t.slices.begin(); a != t.slices.end(); ++a) {
+        for (auto b = a + 1; b != t.slices.end() && b->begin < a->until; ++b) {
+            const bool both_held = a->kind == dmasync::slice_kind::hold && b->kind == dmasync::slice_kind::hold;
+            found += both_held && a->track == b->track && dmasync::conflict(a->mode, b->mode) ? 1U : 0U;
+        }
+    }
+    return found;
+}
+
+/// How many locks have slices that `is_one`.
+template <class Condition>
+std::size_t count_locks(const dmasync::timeline& t, Condition is_one) {
+    std::set<std::uint32_t> locks;
+    for (const dmasync::timeline::slice& s : t.slices) {
+        if (is_one(s)) { locks.insert(s.lock); }
+    }
+    return locks.size();
+}
+
+} // namespace
+
+TEST_CASE("the trace of a run shows every lock that the domain counts, and no conflict") {
+    using dmasync::slice_end;
+    using dmasync::slice_kind;
+    const test::temporary_folder folder;
+    const std::string path = folder / "in.y4m";
+    test::write_file(path, test::stream_of(test::format_of(64, 48), 40));
+    for (const make_loop& make : all_kinds()) {
+        dmasync::trace_recorder recorder;
+        const run_result result =
+            run(make, path, {.lease = 300ms, .stall = 7, .report = [](const auto&) {}, .trace = &recorder});
+        const dmasync::timeline t{recorder.collect()};
+        const dmasync::domain_counters& counted = result.progress.locks;
+        CHECK(t.lost == 0);
+        CHECK(t.tracks.size() == 10);
+        CHECK(t.locks == counted.granted_at_once + counted.granted_after_wait);
+        CHECK(count_locks(t, [](const auto& s) { return s.kind == slice_kind::hold; }) == t.locks);
+        CHECK(count_locks(t, [](const auto& s) { return s.kind == slice_kind::wait; }) == counted.granted_after_wait);
+        CHECK(count_locks(t, [](const auto& s) { return s.end == slice_end::expired; }) == counted.leases_expired);
+        CHECK(count_locks(t, [](const auto& s) {
+                  return s.end == slice_end::open || s.end == slice_end::unknown || s.began_before;
+              }) == 0);
+        CHECK(count_conflicts(t) == 0);
     }
 }
 

@@ -162,7 +162,10 @@ const threadOf = i => data.threads[i] ? (data.threads[i][0] + " (" + data.thread
 function waitLabel(s) {
   if (s.kind === FENCE) return nameOf(s) + " waits for devices";
   const names = [...new Set(blockers(s).map(nameOf))];
-  if (!names.length) return nameOf(s) + " waits";
+  if (!names.length) { // it is free, but another one of the set is not
+    const other = locks.get(s.lock).find(o => o.kind === WAIT && o.begin === s.begin && blockers(o).length);
+    return nameOf(s) + (other ? " waits for " + tracks[other.track].name : " waits");
+  }
   return nameOf(s) + " waits for " + names[0] + (names.length > 1 ? " and " + (names.length - 1) + " more" : "");
 }
 
@@ -255,13 +258,13 @@ function drawInside(s, left, right, y, h, x, out) {
     escaped(text) + "</text>");
 }
 
-/// From the end of each wait to the hold that it became.
+/// From the end of each wait to the hold that it became, where both can be told apart.
 function drawHandOvers(track, {from, to, x}, out) {
   track.waitLanes.forEach((lane, n) => {
     let last = -9;
     for (let i = firstAfter(lane, from); i < lane.length && lane[i].begin <= to; ++i) {
       const s = lane[i];
-      if (s.end !== 2 || s.until > to || x(s.until) < last + 4) continue;
+      if (s.end !== 2 || s.until > to || x(s.until) < Math.max(last, x(s.begin)) + 4) continue;
       const next = holdAfter(s);
       if (!next || next.begin !== s.until) continue;
       last = x(s.until);
