@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 import unittest
+import xml.etree.ElementTree
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "tools"))
@@ -130,6 +131,49 @@ class DomainLock(unittest.TestCase):
             shown = re.search(rf"<!-- tools/domain-lock-report: {table} -->\n(.*?)\n<!-- end -->", text_of("docs/domain-lock.md"),
                               re.DOTALL)[1]
             self.assertEqual(re.findall(r"^\| (.+?) \|", shown, re.MULTILINE), ["the lock", *texts], table)
+
+
+class Trace(unittest.TestCase):
+    """The page names every record and every end, and shows what the tools make."""
+
+    cost = importlib.machinery.SourceFileLoader("trace_cost", str(PROJECT / "tools/trace-cost")).load_module()
+    page = text_of("docs/trace.md")
+
+    def names_in(self, heading):
+        table = re.search(rf"^\| {heading} \|.*\n\|---\|---\|\n((?:\|.*\n)+)", self.page, re.MULTILINE)[1]
+        return re.findall(r"^\| `([\w ]+)` \|", table, re.MULTILINE)
+
+    def declared(self, header, function):
+        body = re.search(rf"to_string\({function} \w\).*?names\{{(.*?)\}}", text_of(header), re.DOTALL)[1]
+        return re.findall(r'"([^"]+)"', body)
+
+    def test_every_kind_of_record_has_its_line_and_no_other_has(self):
+        self.assertEqual(self.names_in("record"), self.declared("include/dmasync/trace.hpp", "trace_kind"))
+
+    def test_every_end_of_a_slice_has_its_line_and_no_other_has(self):
+        self.assertEqual(self.names_in("a bar"), self.declared("include/dmasync/timeline.hpp", "slice_end"))
+
+    def test_the_table_of_costs_has_the_rows_of_its_tool_and_a_figure_in_each(self):
+        shown = re.search(r"<!-- tools/trace-cost: cost -->\n(.*?)\n<!-- end -->", self.page, re.DOTALL)[1]
+        every = {(program, f"{name}<{n}>"): 1.0 for _, program, name in self.cost.ROWS for n in self.cost.SIZES}
+        figures = re.compile(r"[\d.]+ x")
+        self.assertEqual(figures.sub("*", shown), figures.sub("*", self.cost.table(every)))
+
+    def test_the_benchmarks_of_that_table_are_those_that_there_are(self):
+        registered = set(re.findall(r"^BENCHMARK\((.+?)\);", text_of("bench/bench_trace.cpp"), re.MULTILINE))
+        self.assertEqual(registered, {f"{name}<{n}>" for _, _, name in self.cost.ROWS for n in self.cost.SIZES} | {"ref"})
+
+    def test_the_picture_shows_a_lease_that_ran_out_and_who_waited(self):
+        picture = xml.etree.ElementTree.parse(PROJECT / "docs/images/timeline.svg")
+        texts = [e.text for e in picture.iter("{http://www.w3.org/2000/svg}text")]
+        self.assertIn("analyse waits for denoise", texts)
+        self.assertIn("overlay copy waits for denoise", texts)
+        self.assertTrue([e for e in picture.iter() if e.get("class") == "late"])
+
+    def test_the_options_that_it_tells_of_are_those_of_the_recorder(self):
+        header = text_of("include/dmasync/trace.hpp")
+        self.assertIn("records = 1U << 14U", header)
+        self.assertIn("threads = 16", header)
 
 
 class Layers(unittest.TestCase):
