@@ -115,9 +115,9 @@ TEST_CASE("a hold that began before the trace begins with it") {
     told.at(4).by(1, "early").say(trace_kind::released, "a");
     told.at(6).by(9, "other").say(trace_kind::released, "b");
     const timeline t{told.log};
-    CHECK(lines_of(t) == lines{"other b 1-6 released", "early a 1-4 released"});
-    CHECK(t.slices[1].began_before);
-    CHECK_FALSE(t.slices[0].began_before);
+    CHECK(lines_of(t) == lines{"early a 1-4 released", "other b 1-6 released"});
+    CHECK(t.slices[0].began_before);
+    CHECK_FALSE(t.slices[1].began_before);
 }
 
 TEST_CASE("readers share a track in lanes of their own, and a lane is used again") {

@@ -12,6 +12,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -85,7 +86,7 @@ struct timeline {
     };
 
     std::vector<track> tracks;
-    std::vector<slice> slices;         ///< by begin
+    std::vector<slice> slices;         ///< by begin, then by end
     std::vector<mark> marks;           ///< by time
     std::vector<std::string> sets{{}}; ///< names; the first is empty
     std::vector<trace_log::thread> threads;
@@ -243,8 +244,11 @@ private:
                 open.until = out_.complete_from;
             }
         }
-        std::stable_sort(out_.slices.begin(), out_.slices.end(),
-                         [](const auto& a, const auto& b) { return a.begin < b.begin; });
+        const auto rank = [](const timeline::slice& s) { // a wait comes before the hold that it became at once
+            return std::tuple{s.begin, s.until, s.lock, s.track, s.kind == slice_kind::hold};
+        };
+        std::sort(out_.slices.begin(), out_.slices.end(),
+                  [&rank](const auto& a, const auto& b) { return rank(a) < rank(b); });
         choose_lanes();
     }
 

@@ -124,7 +124,8 @@ public:
     trace_recorder& operator=(const trace_recorder&) = delete;
 
     /// Adds a record. Its sequence and its thread are filled in.
-    void record(trace_event e) noexcept {
+    void record(trace_event&& e) noexcept { record(e); }
+    void record(trace_event& e) noexcept {
         e.sequence = next_.fetch_add(1, std::memory_order_relaxed);
         e.thread = detail::kernel_thread_id();
         if (ring* r = ring_of(e.thread); r != nullptr) {

@@ -210,10 +210,9 @@ private:
     }
 
     void begin_trace_of_fences(const claim& c) noexcept {
-        if constexpr (trace_is_compiled_in) {
-            const std::lock_guard guard{lock_};
-            trace_.fenced(c);
-        }
+        if (!trace_.is_on()) { return; }
+        const std::lock_guard guard{lock_};
+        trace_.fenced(c);
     }
 
     void count_fence() noexcept {

@@ -247,10 +247,9 @@ public:
 
     /// A set was asked for in vain, and nobody waits for it.
     void trace_refused(std::span<const request> set, const name& label, failure why) noexcept {
-        if constexpr (trace_is_compiled_in) {
-            const std::lock_guard guard{lock_};
-            trace_.refused(set, label, why);
-        }
+        if (!trace_.is_on()) { return; }
+        const std::lock_guard guard{lock_};
+        trace_.refused(set, label, why); // if it is still on
     }
 
     // ---- turns of the loop -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
 #include <dmasync/detail/failure.hpp>
+#include <dmasync/detail/threading.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/trace.hpp>
@@ -22,16 +23,20 @@ namespace dmasync::detail {
 /// Each function says that something has happened just now. Nobody listens most of the time: then it is one look at a word
 /// beside the domain's lock. What is done for a listener is kept out of the callers' code.
 ///
-/// Threads: every member under the domain's lock.
+/// Threads: every member under the domain's lock, unless it says otherwise.
 class trace_tap {
 public:
     explicit trace_tap(const event_loop& loop) noexcept : loop_{loop} {}
 
     /// From now on `r` records; null for nobody. It outlives its being listened to.
-    void attach(trace_recorder* r) noexcept { recorder_ = r; }
+    void attach(trace_recorder* r) noexcept {
+        if constexpr (trace_is_compiled_in) { recorder_.store(r, std::memory_order_relaxed); }
+    }
 
+    /// Threads: any; outside of the lock it is a hint.
     [[nodiscard]] bool is_on() const noexcept {
-        if constexpr (trace_is_compiled_in) { return recorder_ != nullptr; }
+        // relaxed: under the lock, which orders it with attach
+        if constexpr (trace_is_compiled_in) { return recorder_.load(std::memory_order_relaxed) != nullptr; }
         return false;
     }
 
@@ -107,7 +112,7 @@ private:
         trace_event e = event_of(trace_kind::buffer);
         e.other = b.memory.size;
         describe(e, b);
-        recorder_->record(e);
+        push(e);
     }
 
     [[gnu::noinline, gnu::cold]] void record_refusal(std::span<const request> set, const name& label,
@@ -120,7 +125,7 @@ private:
             e.mode = r.mode;
             if (r.buffer != nullptr) {
                 describe(e, static_cast<const buffer_state&>(*r.buffer));
-                recorder_->record(e);
+                push(e);
                 e.leads = false;
             }
             ++e.index;
@@ -151,14 +156,16 @@ private:
     }
 
     /// Returns: whether it has a buffer; it has none once it has been released early.
-    bool record_entry(trace_event e, const entry& held) const noexcept {
+    bool record_entry(trace_event& e, const entry& held) const noexcept {
         if (held.buffer == nullptr) { return false; }
         e.mode = held.mode;
         e.index = static_cast<std::uint16_t>(&held - held.claim->entries);
         describe(e, static_cast<const buffer_state&>(*held.buffer));
-        recorder_->record(e);
+        push(e);
         return true;
     }
+
+    void push(trace_event& e) const noexcept { recorder_.load(std::memory_order_relaxed)->record(e); }
 
     [[nodiscard]] trace_event event_of(trace_kind k) const noexcept {
         trace_event e;
@@ -186,7 +193,7 @@ private:
     [[nodiscard]] static std::uint64_t id_of(const void* p) noexcept { return reinterpret_cast<std::uintptr_t>(p); }
 
     const event_loop& loop_;
-    trace_recorder* recorder_ = nullptr;
+    atomic<trace_recorder*> recorder_{nullptr}; // changed under the lock
 };
 
 } // namespace dmasync::detail
