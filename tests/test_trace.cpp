@@ -13,13 +13,17 @@
 #include <support/transaction_user.hpp>
 #include <support/waiter.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <random>
+#include <set>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -334,6 +338,128 @@ TEST_CASE("what goes on when the domain has been destroyed is not recorded") {
     const trace_log log = recorder.collect();
     CHECK(log.events.back().kind == trace_kind::granted);
     CHECK(timeline{log}.slices.at(0).end == slice_end::open);
+}
+
+namespace {
+
+/// Steps of a trace: of a kind, and for a reason where one is given.
+std::uint64_t count_steps(const trace_log& log, trace_kind k, std::int32_t why = 0) {
+    return static_cast<std::uint64_t>(std::count_if(log.events.begin(), log.events.end(), [&](const trace_event& e) {
+        return e.leads && e.kind == k && (why == 0 || e.why == why);
+    }));
+}
+
+/// Pairs of holds of one buffer that exclude each other, and last at the same time.
+std::size_t count_conflicts(const timeline& t) {
+    std::size_t found = 0;
+    for (auto a = t.slices.begin(); a != t.slices.end(); ++a) {
+        for (auto b = a + 1; b != t.slices.end() && b->begin < a->until; ++b) {
+            const bool both_held = a->kind == slice_kind::hold && b->kind == slice_kind::hold;
+            found += both_held && a->track == b->track && conflict(a->mode, b->mode) ? 1U : 0U;
+        }
+    }
+    return found;
+}
+
+/// Sets and transactions that lock, wait, are late, give up, release in parts, and are destroyed, as a seed decides.
+struct crowd {
+    crowd(deadlock_policy policy, unsigned seed)
+        : random{seed},
+          media{loop,
+                {.lease = 50ms,
+                 .report = [this](const lease_report& r) { empty += r.buffers.empty() ? 1 : 0; },
+                 .policy = policy}} {
+        media.trace_to(recorder);
+        for (std::size_t i = 0; i < buffers.size(); ++i) {
+            buffers[i] = media.adopt(memory[i], std::string_view{std::to_string(i)});
+        }
+        for (auto& u : users) { u = std::make_unique<transaction_user>(media); }
+    }
+
+    const buffer& any() { return buffers[random() % buffers.size()]; }
+
+    void step() {
+        waiter& w = waiters[random() % waiters.size()];
+        auto& u = users[random() % users.size()];
+        const buffer& one = any();
+        const buffer& other = any();
+        switch (random() % 12) {
+        case 0: start(w, read(one)); break;
+        case 1: start(w, write(one)); break;
+        case 2: start(w, read(one), write(other)); break; // refused when they are the same
+        case 3: w.held.unlock(); break;
+        case 4: w.coroutine.destroy(); break;
+        case 5: static_cast<void>(w.held.try_upgrade(one, ignored)); break;
+        case 6: w.held.downgrade(one, ignored); break;
+        case 7: w.held.release(one, ignored); break;
+        case 8: loop.advance(std::chrono::milliseconds{random() % 30}); break;
+        case 9:
+        case 10: use(*u, one); break;
+        default:
+            begun.erase(u.get());
+            u = std::make_unique<transaction_user>(media);
+            break;
+        }
+        loop.run_ready();
+    }
+
+    template <class... Requests>
+    void start(waiter& w, Requests... requests) {
+        w.coroutine.destroy();
+        w.held.unlock();
+        w.start({.deadline = loop.now() + std::chrono::milliseconds{random() % 40}}, requests...);
+    }
+
+    /// A transaction that has not begun is not done either.
+    bool is_waiting(const transaction_user& u) const { return begun.contains(&u) && u.waits(); }
+
+    void use(transaction_user& u, const buffer& b) {
+        if (u.tx.must_restart()) {
+            u.tx.unlock();
+        } else if (!is_waiting(u)) {
+            begun.insert(&u);
+            random() % 2 == 0 ? u.lock(write(b)) : u.lock(read(b));
+        }
+    }
+
+    std::minstd_rand random;
+    std::error_code ignored;
+    std::uint64_t empty = 0; // leases that ended when every buffer had been released
+    manual_loop loop;
+    trace_recorder recorder{{.records = 1U << 16U}};
+    std::array<std::array<std::byte, 64>, 4> memory{};
+    domain media;
+    std::array<buffer, 4> buffers;
+    std::array<waiter, 5> waiters;
+    std::array<std::unique_ptr<transaction_user>, 3> users;
+    std::set<const transaction_user*> begun;
+};
+
+} // namespace
+
+TEST_CASE("whatever happens, everything that the domain counts is recorded, and no two holds conflict") {
+    for (const deadlock_policy policy : {deadlock_policy::wound_wait, deadlock_policy::wait_die}) {
+        for (unsigned seed = 1; seed <= 20; ++seed) {
+            CAPTURE(seed);
+            crowd c{policy, seed};
+            for (int i = 0; i < 1000; ++i) { c.step(); }
+            const trace_log log = c.recorder.collect();
+            const timeline t{log};
+            const domain_counters counted = c.media.counters();
+            CHECK(log.lost == 0);
+            CHECK(t.locks == counted.granted_at_once + counted.granted_after_wait);
+            CHECK(count_steps(log, trace_kind::expired) == counted.leases_expired - c.empty);
+            CHECK(count_steps(log, trace_kind::wounded) == counted.wounds);
+            CHECK(count_steps(log, trace_kind::died) == counted.deaths);
+            const auto late = static_cast<std::int32_t>(errc::timed_out);
+            CHECK(count_steps(log, trace_kind::gave_up, late) + count_steps(log, trace_kind::refused, late) ==
+                  counted.timed_out);
+            CHECK(counted.granted_after_wait > 10);
+            CHECK(count_conflicts(t) == 0);
+            CHECK(std::none_of(t.slices.begin(), t.slices.end(),
+                               [](const auto& s) { return s.began_before || s.end == slice_end::unknown; }));
+        }
+    }
 }
 
 // ---- what is kept ----------------------------------------------------------------------------------------------------

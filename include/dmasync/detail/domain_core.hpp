@@ -365,7 +365,7 @@ private:
     }
 
     void end_wait_of(transaction_node& t, step& s) noexcept {
-        trace_.wounded(t);
+        trace_.gives_way(t, options_.policy);
         ++(options_.policy == deadlock_policy::wound_wait ? counters_.wounds : counters_.deaths);
         if (t.waiting != nullptr) { give_up_wait(static_cast<claim&>(*t.waiting), errc::wounded, s); }
     }

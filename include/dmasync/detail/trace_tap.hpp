@@ -3,6 +3,7 @@
 /// \file trace_tap.hpp  Where a domain says what happens in it, for whoever records that.
 
 #include <dmasync/access.hpp>
+#include <dmasync/deadlock_policy.hpp>
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
@@ -90,8 +91,9 @@ public:
     }
 
     /// The transaction has to give back.
-    void wounded(const transaction_node& t) const noexcept { record(trace_kind::wounded, t); }
-    void died(const transaction_node& t) const noexcept { record(trace_kind::died, t); }
+    void gives_way(const transaction_node& t, deadlock_policy by) const noexcept {
+        if (is_on()) [[unlikely]] { record_transaction(t, by); }
+    }
 
     /// What a recorder knows the domain by. Threads: any.
     [[nodiscard]] std::uint64_t domain_id() const noexcept { return id_of(this); }
@@ -103,9 +105,6 @@ private:
     }
     void record(trace_kind k, const claim& c, const entry& e) const noexcept {
         if (is_on()) [[unlikely]] { record_one(k, c, e); }
-    }
-    void record(trace_kind k, const transaction_node& t) const noexcept {
-        if (is_on()) [[unlikely]] { record_transaction(k, t); }
     }
 
     [[gnu::noinline, gnu::cold]] void record_buffer(const buffer_state& b) const noexcept {
@@ -132,20 +131,24 @@ private:
         }
     }
 
-    [[gnu::noinline, gnu::cold]] void record_set(trace_kind k, const claim& c, std::uint64_t other, failure why,
-                                                 std::uint32_t first) const noexcept {
+    /// Returns: whether the next record of the same step is still its first.
+    [[gnu::noinline, gnu::cold]] bool record_set(trace_kind k, const claim& c, std::uint64_t other, failure why,
+                                                 std::uint32_t first, bool leads = true) const noexcept {
         trace_event e = event_of(k, c);
         e.other = other;
         e.why = value_of(why);
-        e.leads = true;
+        e.leads = leads;
         for (const entry& each : c.set().subspan(first)) {
             if (record_entry(e, each)) { e.leads = false; }
         }
+        return e.leads;
     }
 
-    [[gnu::noinline, gnu::cold]] void record_transaction(trace_kind k, const transaction_node& t) const noexcept {
+    [[gnu::noinline, gnu::cold]] void record_transaction(const transaction_node& t, deadlock_policy by) const noexcept {
+        const trace_kind k = by == deadlock_policy::wound_wait ? trace_kind::wounded : trace_kind::died;
+        bool leads = true;
         for (const claim_node* c : {t.held, t.waiting}) {
-            if (c != nullptr) { record_set(k, static_cast<const claim&>(*c), 0, {}, 0); }
+            if (c != nullptr) { leads = record_set(k, static_cast<const claim&>(*c), 0, {}, 0, leads); }
         }
     }
 

@@ -200,7 +200,7 @@ protected:
         } else if (why == errc::would_block && admission_.must_die(t, set)) {
             admission::name(c, set);
             pin(c);
-            trace_.died(t);
+            trace_.gives_way(t, deadlock_policy::wait_die);
             ++counters_.deaths;
             t.wounded = true;
             return errc::wounded;
