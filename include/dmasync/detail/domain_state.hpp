@@ -98,7 +98,7 @@ public:
                 return true;
             }
             if (why) {
-                trace_.refused(set, options.name, why);
+                trace_.refused(d.set, d.options.name, why);
                 set_failed(c, why);
                 return false;
             }
