@@ -22,14 +22,15 @@ using namespace dmasync;
 namespace {
 
 struct studio {
-    explicit studio(std::uint64_t times) : count{times} {
+    studio(std::uint64_t times, bool single_threaded)
+        : count{times}, media{loop, {.lease = std::chrono::hours{1}, .single_threaded = single_threaded}} {
         for (std::size_t i = 0; i < buffers.size(); ++i) { buffers[i] = media.adopt({&memory[i], 1}); }
     }
 
     const std::uint64_t count;
     std::array<std::byte, 16> memory{};
     epoll_loop loop;
-    domain media{loop, {.lease = std::chrono::hours{1}}};
+    domain media;
     std::array<buffer, 16> buffers;
 };
 
@@ -132,6 +133,7 @@ void hand_over(studio& s) { s.loop.run(hand_round(s)); }
 struct operation {
     const char* name;
     void (*run)(studio&);
+    bool single_threaded = false;
 };
 
 constexpr std::array operations{
@@ -144,6 +146,8 @@ constexpr std::array operations{
     operation{"blocking_lock_1", blocking_lock_1},
     operation{"transaction_4", transaction_4},
     operation{"hand_over", hand_over},
+    operation{"single_1", lock_n<1>, true},
+    operation{"single_4", lock_n<4>, true},
 };
 
 } // namespace
@@ -160,7 +164,7 @@ int main(int argc, char** argv) {
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
     for (const operation& o : operations) {
         if (name != o.name || error != std::errc{} || end != digits.data() + digits.size()) { continue; }
-        studio s{count};
+        studio s{count, o.single_threaded};
         o.run(s);
         return 0;
     }
