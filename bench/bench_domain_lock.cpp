@@ -106,6 +106,7 @@ void several_threads(benchmark::State& state) {
     BENCHMARK(one_thread<schemes::lock>);                                                                              \
     BENCHMARK(several_threads<schemes::lock>)->Threads(2)->Threads(8)->UseRealTime()
 
+DMASYNC_WEIGH(biased);
 DMASYNC_WEIGH(plain_store_back_off);
 DMASYNC_WEIGH(plain_store_spin);
 DMASYNC_WEIGH(exchange_futex);

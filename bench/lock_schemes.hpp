@@ -2,6 +2,7 @@
 #pragma once
 /// \file lock_schemes.hpp  Ways to lock some words of memory for some tens of nanoseconds, to be weighed against each other.
 
+#include <dmasync/detail/domain_lock.hpp>
 #include <dmasync/detail/spin_lock.hpp>
 
 #include <atomic>
@@ -15,7 +16,12 @@
 
 namespace schemes {
 
-/// What domains have: compare-and-swap, plain store; who waits backs off, and sleeps in the end.
+/// What domains have: plain stores for the thread that uses it most, else as the next one.
+struct biased : dmasync::detail::domain_lock {
+    static constexpr const char* what = "biased towards its owner; else as the next one";
+};
+
+/// Compare-and-swap, plain store; who waits backs off, and sleeps in the end.
 struct plain_store_back_off : dmasync::detail::spin_lock {
     static constexpr const char* what = "plain store; back-off that sleeps";
 };

@@ -240,6 +240,7 @@ int main(int argc, char** argv) {
     std::printf("| the lock | nobody else | an ordinary thread | a real-time thread of lower priority, for %s |\n"
                 "|---|---|---|---|\n",
                 readable(rival_works_for).c_str());
+    row<schemes::biased>(rounds);
     row<schemes::plain_store_back_off>(rounds);
     row<schemes::plain_store_spin>(rounds);
     row<schemes::exchange_futex>(rounds);
