@@ -32,8 +32,8 @@ void revoked() {
 void given_again() {
     domain_lock lock{false, few_uses};
     interleave::canary shared;
-    interleave::run_threads({[&] { use(lock, shared, 9); }, [&] { use(lock, shared, 2); }});
-    check(shared.read() == 11, "nothing is lost");
+    interleave::run_threads({[&] { use(lock, shared, 22); }, [&] { use(lock, shared, 2); }});
+    check(shared.read() == 24, "nothing is lost");
 }
 
 /// Two come at once.

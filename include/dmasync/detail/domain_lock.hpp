@@ -25,7 +25,7 @@ struct inspector; // of tests: sees what nobody else can
 ///
 /// Of the two, whoever looks second sees what the other has stored: the process fence (membarrier) makes the owner's plain
 /// store and load as good as if there were a full fence between them. A revocation costs microseconds, so the bias is given
-/// again only after twice as many uses as before.
+/// again only after many times as many uses as before.
 ///
 /// A *single-threaded* one is the owner's for good, and nobody else's: no atomic operations, and misuse is noticed.
 ///
@@ -74,6 +74,7 @@ private:
     friend struct inspector;
 
     static constexpr std::uint32_t never = UINT32_MAX;
+    static constexpr std::uint32_t growth = 8; // a thread that naps for its turn lets another have thousands in a row
 
     [[gnu::noinline]] bool lock_shared(thread_id me) noexcept {
         if (exclusive_) [[unlikely]] { misuse("a single-threaded domain is used by another thread"); }
@@ -100,7 +101,7 @@ private:
         uses_ = 0;
         if (candidate_ == thread_id{}) { candidate_ = me; }
         if (candidate_ != me) { return; }
-        uses_wanted_ = std::min(uses_wanted_, never / 4) * 2;
+        uses_wanted_ = std::min(uses_wanted_, never / (2 * growth)) * growth;
         biased_ = true;
         inside_.store(1, std::memory_order_relaxed);
         owner_.store(me, std::memory_order_relaxed);
