@@ -106,8 +106,11 @@ class Tables(unittest.TestCase):
         row = report.target_row(results(entry("a", 10.0), entry("m", 6.0)), self.ROW)
         self.assertEqual(row, ["a lock", "10.0", "**2.00**", "", "1.5", "**no**", "1.20, a mutex", "1.1, another"])
 
-    def test_what_was_not_measured_is_neither_reached_nor_missed(self):
-        self.assertIn("not measured", report.target_row(results(), self.ROW))
+    def test_what_was_not_measured_is_not_shown(self):
+        made = report.texts(results(entry("scoped_lock<1>", 10.0)))
+        self.assertIn("| `std::scoped_lock` of `std::mutex` | 10.0 ns, 2.00 x |  |  |", made["uncontended"])
+        self.assertEqual({name: len(made[name].splitlines()) for name in ("uncontended", "targets", "growth")},
+                         {"uncontended": 3, "targets": 2, "growth": 2})
 
     def test_nothing_is_shown_without_a_sign(self):
         self.assertEqual([report.ratio_shown(r) for r in (-0.001, -0.01, 9.994, 99.94, 123.4)],
@@ -148,6 +151,11 @@ class Program(unittest.TestCase):
         done, _ = self.report("machine")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("0 places for bench/report: targets", done.stderr)
+
+    def test_a_page_is_not_made_of_a_part_of_a_run(self):
+        command = [sys.executable, PROJECT / "bench/report", "--only", "x", "--page", self.folder / "page.md"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertIn("a page is made of a whole run", done.stderr)
 
     def test_a_program_that_fails_makes_no_report(self):
         command = [sys.executable, PROJECT / "bench/report", "--program", "/bin/false", "--save", self.folder / "run.json"]

@@ -30,7 +30,7 @@ using counters = std::array<std::uint64_t, N>;
 
 /// A domain of 16 buffers on a loop of its own.
 struct studio {
-    explicit studio(dmasync::domain_options options = {}) : media{*made.loop, options} {
+    explicit studio(dmasync::domain_options options = {}) : media{*made.loop, std::move(options)} {
         for (std::size_t i = 0; i < buffers.size(); ++i) { buffers[i] = counting_buffer(media, counts[i]); }
     }
 
