@@ -3,19 +3,16 @@
 // out of eight, one short critical section each: what a lock and an unlock of two buffers come to. Beside `ref`, as in
 // bench_lock. Eight threads are more than most test machines have processors: then it is seen who spins out whom.
 #include "lock_schemes.hpp"
+#include "support/check.hpp"
 
 #include <benchmark/benchmark.h>
 
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <mutex>
 #include <random>
-#include <stop_token>
-#include <thread>
 #include <utility>
 
 namespace {
@@ -34,7 +31,7 @@ void ref(benchmark::State& state) {
         expected = 1;
         while (!lock.word.compare_exchange_strong(expected, 0, std::memory_order_release)) { expected = 1; }
     }
-    benchmark::DoNotOptimize(lock.counter);
+    bench::expect_count(state, lock.counter, static_cast<std::uint32_t>(state.iterations()));
 }
 BENCHMARK(ref);
 
@@ -61,8 +58,6 @@ struct alignas(64) state_under_lock {
     alignas(64) std::atomic<std::uint64_t> sets_of_threads{0};
 };
 
-bool sums_agree = true;
-
 template <class Lock>
 void one_thread(benchmark::State& state) {
     state_under_lock<Lock> s;
@@ -71,6 +66,7 @@ void one_thread(benchmark::State& state) {
         ++s.sets;
         benchmark::ClobberMemory();
     }
+    bench::expect_count(state, s.sets, static_cast<std::uint64_t>(state.iterations()));
 }
 
 template <class Lock>
@@ -93,11 +89,9 @@ void several_threads(benchmark::State& state) {
     if (state.thread_index() == 0) { // all have left the loop
         while (true) {
             const std::lock_guard guard{shared.lock};
-            if (shared.sets == shared.sets_of_threads) { break; }
-            if (shared.sets < shared.sets_of_threads) {
-                sums_agree = false;
-                break;
-            }
+            if (shared.sets > shared.sets_of_threads) { continue; } // not all have added theirs
+            bench::expect_count(state, shared.sets, shared.sets_of_threads);
+            break;
         }
     }
 }
@@ -114,18 +108,3 @@ DMASYNC_WEIGH(pi_mutex);
 DMASYNC_WEIGH(std_mutex);
 
 } // namespace
-
-int main(int argc, char** argv) {
-    // With a single thread, glibc's mutexes leave out their atomic operations.
-    const std::jthread parked{[](const std::stop_token& stop) {
-        std::mutex mutex;
-        std::unique_lock lock{mutex};
-        std::condition_variable_any{}.wait(lock, stop, [] { return false; });
-    }};
-    benchmark::Initialize(&argc, argv);
-    if (benchmark::ReportUnrecognizedArguments(argc, argv)) { return 1; }
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    if (!sums_agree) { std::fprintf(stderr, "two threads were under one lock\n"); }
-    return sums_agree ? 0 : 1;
-}
