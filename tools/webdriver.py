@@ -28,7 +28,8 @@ class Browser:
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env={**os.environ, "HOME": self.profile.name, "TMPDIR": self.profile.name})
         try:
-            port = next(found[1] for line in self.driver.stdout if (found := re.search(r"started successfully on port (\d+)", line)))
+            started = re.compile(r"started successfully on port (\d+)")
+            port = next(found[1] for line in self.driver.stdout if (found := started.search(line)))
             self.base = f"http://127.0.0.1:{port}/session"
             arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                          f"--window-size={width},{height}", f"--user-data-dir={self.profile.name}/profile"]

@@ -31,9 +31,8 @@ class Page(unittest.TestCase):
             (cls.folder / what).mkdir()
             subprocess.run([MAKE_TRACE, what, cls.folder / what], check=True)
             cls.expected[what] = json.loads((cls.folder / what / "expected.json").read_text(encoding="utf-8"))
-        cls.browser = cls.enterClassContext(webdriver.Browser()) if hasattr(cls, "enterClassContext") else webdriver.Browser()
-        if not hasattr(cls, "enterClassContext"):
-            cls.addClassCleanup(cls.browser.__exit__)
+        cls.browser = webdriver.Browser()
+        cls.addClassCleanup(cls.browser.__exit__)
 
     def open(self, what, view=""):
         self.browser.open("about:blank")
@@ -164,7 +163,8 @@ class Page(unittest.TestCase):
         self.browser.click(*self.middle_of(self.number_of("s.kind === 1 && s.mode === 1")))
         self.assertEqual(self.details()["what"], "waited in the queue")
         self.assertEqual(self.details()["for whom"], "capture (dma_write)")
-        box = self.run_script('return document.querySelector("#details [data-field=\\"for whom\\"] button").getBoundingClientRect()')
+        box = self.run_script("""return document.querySelector('#details [data-field="for whom"] button')
+            .getBoundingClientRect();""")
         self.browser.click(box["x"] + 5, box["y"] + 5)
         self.assertEqual(self.details()["set"], "capture")
         self.assertEqual(self.details()["ended by"], "the device had finished")
@@ -208,7 +208,8 @@ class Page(unittest.TestCase):
         self.browser.wheel(x, 150, -600)
         after = self.state()
         self.assertLess(after["to"] - after["from"], before["to"] - before["from"])
-        self.assertAlmostEqual(after["from"] + (after["to"] - after["from"]) / 4, under, delta=(before["to"] - before["from"]) / 200)
+        still_under = after["from"] + (after["to"] - after["from"]) / 4
+        self.assertAlmostEqual(still_under, under, delta=(before["to"] - before["from"]) / 200)
 
     def test_a_drag_moves_the_view_and_is_no_click(self):
         self.open("story", "#0-9")

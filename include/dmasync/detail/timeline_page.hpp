@@ -278,8 +278,8 @@ function drawMarks(track, {from, to, x}, out) {
   const flush = () => {
     if (!run) return;
     const alarm = ALARMS.has(run.m.kind) ? " alarm" : "";
-    out.push(`<path class="mark${alarm}" data-m="${run.m.index}" data-n="${run.n}" d="M${short(run.x - 5)} ${track.top}h10l-5 8z">
-<title>${escaped(markText(run.m))}</title></path>`);
+    out.push(`<path class="mark${alarm}" data-m="${run.m.index}" data-n="${run.n}"
+ d="M${short(run.x - 5)} ${track.top}h10l-5 8z"><title>${escaped(markText(run.m))}</title></path>`);
   };
   for (const m of track.marks) {
     if (m.time < from || m.time > to) continue;
@@ -551,13 +551,15 @@ function picture(from = view.from, to = view.to, width = 1100) {
   let at = 10;
   const legend = legendItems().map(([s, text]) => {
     const w = +/width="(\d+)"/.exec(s)[1];
-    const item = s.replace("<svg", `<svg x="${at}" y="5"`) + `<text class="dim" x="${at + w + 4}" y="15">${escaped(text)}</text>`;
+    const label = `<text class="dim" x="${at + w + 4}" y="15">${escaped(text)}</text>`;
+    const item = s.replace("<svg", `<svg x="${at}" y="5"`) + label;
     at += w + 4 + widthOf(text, 12) + 14;
     return item;
   });
   const total = 24 + AXIS + height + 6;
   return `<svg xmlns="http://www.w3.org/2000/svg" class="tl"
- width="${width}" height="${total}" viewBox="0 0 ${width} ${total}"><title>${escaped(data.title)}</title><style>${document.getElementById("style").textContent}</style>
+ width="${width}" height="${total}" viewBox="0 0 ${width} ${total}"><title>${escaped(data.title)}</title>
+<style>${document.getElementById("style").textContent}</style>
 <rect class="paper" width="${width}" height="${total}"/>${legend.join("")}
 <svg y="24" width="${width}" height="${AXIS}">${drawAxis(v, width, AXIS).labels}
 <rect class="paper" width="${LEFT - 2}" height="${AXIS}"/></svg>
