@@ -148,8 +148,8 @@ public:
         : Arguments{args...}, lock_operation{this->home(), this->set, this->options.value, this->ec, this->place} {}
 
     [[nodiscard]] bool await_ready() const noexcept { return false; } // one critical section grants or queues
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->begin(h); }
-    [[nodiscard]] guard_type await_resume() { return guard_type{this->take()}; }
+    [[nodiscard, gnu::always_inline]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->begin(h); }
+    [[nodiscard, gnu::always_inline]] guard_type await_resume() { return guard_type{this->take()}; }
 
     [[nodiscard]] guard_type block_and_take() {
         this->block();

@@ -142,7 +142,7 @@ protected:
         c.deadline = options.deadline;
     }
 
-    void begin_hold(claim& c, time_point now) noexcept {
+    [[gnu::always_inline]] void begin_hold(claim& c, time_point now) noexcept {
         trace_.granted(c);
         c.state.store(phase::held, std::memory_order_relaxed);
         enter_book(c, now);
