@@ -259,6 +259,17 @@ class Page(unittest.TestCase):
         self.assertIn("--read", picture.find(SVG + "style").text)
         self.assertFalse([e for e in picture.iter() if any(name.endswith(("href", "src")) for name in e.attrib)])
 
+    def test_the_tool_saves_the_same_picture(self):
+        tool = pathlib.Path(webdriver.__file__).parent / "trace-picture"
+        picture = self.folder / "picture.svg"
+        page = self.folder / "story" / "trace.html"
+        subprocess.run([sys.executable, tool, "--from", "0", "--to", "9", "--width", "900", page, picture], check=True)
+        self.open("story")
+        self.assertEqual(picture.read_text(encoding="utf-8"), self.run_script("return timeline.picture(0, 9e6, 900)"))
+        subprocess.run([sys.executable, tool, "--around", "expired", page, picture], check=True)
+        shapes = xml.etree.ElementTree.parse(picture).iter(SVG + "rect")
+        self.assertTrue([e for e in shapes if e.get("class") == "late"])
+
 
 if __name__ == "__main__":
     if why := webdriver.missing():
