@@ -228,7 +228,11 @@ private:
         constexpr std::uint32_t bars_reader = buffer_node::writer | buffer_node::waiting_writer | buffer_node::closed;
         constexpr std::uint32_t bars_writer = bars_reader | buffer_node::readers | buffer_node::waiting_reader;
         const std::uint32_t state = r.buffer->state;
-        if ((state & (is_write(r.mode) ? bars_writer : bars_reader)) == 0) [[likely]] { return errc{}; }
+        if (is_write(r.mode)) {
+            if ((state & bars_writer) == 0) [[likely]] { return errc{}; }
+        } else if ((state & bars_reader) == 0) {
+            return errc{};
+        }
         return (state & buffer_node::closed) != 0 ? errc::closed : errc::would_block;
     }
 
@@ -292,14 +296,16 @@ private:
     }
 
     static std::uint32_t mark(buffer_node& b, access mode) noexcept {
-        b.sequence += is_write(mode) ? 1U : 0U;
-        return b.state += weight(mode);
+        if (!is_write(mode)) { return b.state += buffer_node::reader; }
+        ++b.sequence;
+        return b.state += buffer_node::writer;
     }
 
     static std::uint32_t unmark(buffer_node& b, access mode) noexcept {
         b.last = mode;
-        b.sequence += is_write(mode) ? 1U : 0U;
-        return b.state -= weight(mode);
+        if (!is_write(mode)) { return b.state -= buffer_node::reader; }
+        ++b.sequence;
+        return b.state -= buffer_node::writer;
     }
 
     static entry_list& queue_of(entry& e) noexcept {
