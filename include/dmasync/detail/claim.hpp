@@ -142,11 +142,19 @@ public:
     /// How many claims are in use.
     [[nodiscard]] std::size_t taken() const noexcept { return taken_; }
 
-    /// Hands over every record there is, in use or not.
+    /// Hands over the records that are in use and not just being prepared, in no particular order. Others may have to be
+    /// passed on the way: it takes as long as there have ever been records in use at once.
     template <class Visit>
-    void for_each(Visit visit) const {
+    void for_each_begun(Visit visit) const {
+        std::size_t left = taken_;
         for (chunk* c = chunks_; c != nullptr; c = c->next) {
-            for (std::size_t i = 0; i < c->count; ++i) { visit(*claim_in(*c, i)); }
+            for (std::size_t i = 0; i < c->count; ++i) {
+                if (left == 0) { return; }
+                claim& each = *claim_in(*c, i);
+                if (each.state.load(std::memory_order_relaxed) == phase::idle) { continue; }
+                visit(each);
+                --left;
+            }
         }
     }
 

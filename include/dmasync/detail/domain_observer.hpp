@@ -101,7 +101,7 @@ private:
         {
             const std::lock_guard guard{home_.lock_};
             buffers = home_.buffers_;
-            home_.pool_.for_each([&](const claim& c) {
+            home_.pool_.for_each_begun([&](const claim& c) {
                 if (!is_shown(c)) { return; }
                 ++claims;
                 entries += c.size;
@@ -110,7 +110,7 @@ private:
             if (buffers <= buffers_.capacity() && claims_.size() == claims) {
                 copy_buffers();
                 if (for_stuck) {
-                    home_.pool_.for_each([](claim& c) { c.stuck_unsaid = false; });
+                    home_.pool_.for_each_begun([](claim& c) { c.stuck_unsaid = false; });
                 }
                 return true;
             }
@@ -123,7 +123,7 @@ private:
 
     [[nodiscard]] static bool is_shown(const claim& c) noexcept {
         const phase p = c.state.load(std::memory_order_relaxed);
-        return p != phase::idle && p != phase::failed && !c.let_go;
+        return p != phase::failed && !c.let_go;
     }
 
     void copy(const claim& c) noexcept {
