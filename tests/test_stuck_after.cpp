@@ -185,6 +185,29 @@ TEST_CASE("a transaction that holds and waits is not the one that does not move"
     CHECK(r.cycle == stuck_cycle::none);
 }
 
+TEST_CASE("a transaction that waits before it begins again is stuck like any other") {
+    fixture f;
+    support::transaction_user older{f.media, {.name = "older"}};
+    support::transaction_user younger{f.media, {.name = "younger"}};
+    REQUIRE(older.has_locked(write(f.a)));
+    REQUIRE(younger.has_locked(write(f.b)));
+    younger.lock(write(f.a));
+    const unsigned line = __LINE__ - 1;
+    older.lock(write(f.b)); // wounds the younger one
+    f.loop.run_ready();
+    REQUIRE(younger.ec == errc::wounded);
+    younger.restart();
+    f.loop.run_ready();
+    REQUIRE(older.done());
+    REQUIRE(younger.waits());
+    f.loop.advance(1s);
+    REQUIRE(f.reports.size() == 1);
+    CHECK(f.of(0).set.view() == "younger");
+    CHECK(f.of(0).place.line() == line);
+    CHECK(f.of(1).set.view() == "older");
+    CHECK(f.reports[0].cycle == stuck_cycle::none);
+}
+
 TEST_CASE("holds that wait for each other are a cycle, where both say whose they are") {
     fixture f;
     int left = 0;
