@@ -3,6 +3,7 @@
 #include "place.hpp"
 
 #include <dmasync/lock_set.hpp>
+#include <dmasync/snapshot.hpp>
 
 namespace {
 
@@ -60,6 +61,27 @@ void last_handle_or_unlock() {
         [&] { p.screen = {}; },
         [&] { held.unlock(); },
     });
+}
+
+/// A buffer goes while somebody looks at the domain: it is seen whole, or not at all, and goes after that.
+void last_of_a_buffer_or_snapshot() {
+    place p;
+    guard held = p.hold();
+    run_threads({
+        [&] { p.screen = {}; },
+        [&] { held.unlock(); },
+        [&] {
+            const dmasync::domain_snapshot seen = p.media->snapshot();
+            check(seen.buffers.size() <= 1, "there is one buffer at most");
+            check(seen.acquisitions.size() <= seen.buffers.size(), "a hold has its buffer");
+            for (const auto& b : seen.buffers) {
+                check(b.holders.size() == seen.acquisitions.size(), "a buffer has its hold");
+                check(b.token % 2 == b.holders.size(), "its token says so");
+                check(b.size == 8, "what it is can be seen");
+            }
+        },
+    });
+    check(p.media->snapshot().buffers.empty(), "nothing is left of it");
 }
 
 /// A buffer without handles, kept by its hold alone, is imported again while the hold ends.
@@ -189,6 +211,7 @@ const registration programs{
     {"lifetime", "lifetime.handles_and_import", handles_and_import, few_preemptions},
     {"lifetime", "lifetime.handles_and_import", handles_and_import, by_chance},
     {"lifetime", "lifetime.last_handle_or_unlock", last_handle_or_unlock},
+    {"lifetime", "lifetime.last_of_a_buffer_or_snapshot", last_of_a_buffer_or_snapshot},
     {"lifetime", "lifetime.held_orphan_or_import", held_orphan_or_import},
     {"lifetime", "lifetime.domain_and_guard", domain_and_guard},
     {"lifetime", "lifetime.domain_and_lease", domain_and_lease},
