@@ -217,7 +217,8 @@ private:
 
     /// Looks before it writes: there is hardly ever anything, and an exchange costs as much as a whole turn.
     [[nodiscard]] bool take_stop() noexcept {
-        return stopped_.load(std::memory_order_relaxed) && stopped_.exchange(false, std::memory_order_acquire); // with stop
+        return stopped_.load(std::memory_order_relaxed) &&
+               stopped_.exchange(false, std::memory_order_acquire); // with stop
     }
 
     /// What is ready now, once; then the kernel, when there is nothing else to do or it has waited for long enough.

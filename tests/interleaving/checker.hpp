@@ -100,8 +100,9 @@ public:
 
 /// One change to the library that the search has to notice: an order that is weaker, or a step that is left out.
 struct mutation {
-    std::string function;  // part of the name of the function it is in
-    std::string operation; // load, store, cas, exchange, add, subtract, or, and; ring, wake, fence: left out; empty: any
+    std::string function; // part of the name of the function it is in
+    std::string
+        operation; // load, store, cas, exchange, add, subtract, or, and; ring, wake, fence: left out; empty: any
     std::memory_order order = std::memory_order_relaxed; // instead
     unsigned thread = 0;                                 // of this thread only; 0: of all
 };

@@ -239,7 +239,9 @@ private:
     /// What keeps a transaction from a buffer.
     [[nodiscard]] static errc obstacle_to(const transaction_node& t, const request& r) noexcept {
         const buffer_node& b = *r.buffer;
-        if ((b.state & (buffer_node::held | buffer_node::waited | buffer_node::closed)) == 0) [[likely]] { return errc{}; }
+        if ((b.state & (buffer_node::held | buffer_node::waited | buffer_node::closed)) == 0) [[likely]] {
+            return errc{};
+        }
         for (const entry* h = b.unfinished.front(); h != nullptr; h = b.unfinished.next(*h)) {
             if (h->claim->owner == &t) { return errc::already_locked; }
         }

@@ -26,7 +26,8 @@ class deadline_span {
 public:
     constexpr deadline_span() noexcept = default;
     /// From about 150 years on it has no end.
-    constexpr explicit deadline_span(std::chrono::nanoseconds length) noexcept : length_{length}, list_{list_of(length)} {}
+    constexpr explicit deadline_span(std::chrono::nanoseconds length) noexcept
+        : length_{length}, list_{list_of(length)} {}
 
     [[nodiscard]] constexpr std::chrono::nanoseconds length() const noexcept { return length_; }
     [[nodiscard]] constexpr bool is_endless() const noexcept { return list_ == endless; }

@@ -103,7 +103,9 @@ protected:
     // ---- how claims begin --------------------------------------------------------------------------------------------
 
     [[nodiscard, gnu::always_inline]] errc try_grant(claim& c, const demand& d) noexcept {
-        if (!has_options_of(c, d.options) && lease_of(d.options).count() <= 0) [[unlikely]] { return errc::invalid_lease; }
+        if (!has_options_of(c, d.options) && lease_of(d.options).count() <= 0) [[unlikely]] {
+            return errc::invalid_lease;
+        }
         if (d.registration != nullptr && *d.registration != nullptr) { return errc::already_locked; }
         const errc why = admission_.try_grant(c, d.set);
         if (why == errc{}) [[likely]] { adopt(c, d.options, d.registration); }

@@ -12,8 +12,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -89,9 +89,7 @@ public:
         {
             step s{*this};
             failure why = c.why; // set when it was cancelled before it could wait
-            if (!why) {
-                why = c.owner == nullptr ? try_grant(c, d) : try_grant_part(c, d.set, d.options, s);
-            }
+            if (!why) { why = c.owner == nullptr ? try_grant(c, d) : try_grant_part(c, d.set, d.options, s); }
             if (why == errc::would_block && d.options.deadline <= loop_.now()) { why = errc::timed_out; }
             if (why == errc::would_block) {
                 enqueue(c, d, coarse_now(), s);

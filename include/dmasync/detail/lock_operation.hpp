@@ -162,7 +162,9 @@ private:
 
     /// A failure that no claim was there to tell of.
     void trace_refusal() noexcept {
-        if (why_ && claim_ == nullptr && home_ != nullptr) { home_->trace_refused(demand_.set, demand_.options.name, why_); }
+        if (why_ && claim_ == nullptr && home_ != nullptr) {
+            home_->trace_refused(demand_.set, demand_.options.name, why_);
+        }
     }
 
     [[nodiscard]] bool prepare() noexcept {
