@@ -33,8 +33,8 @@ struct domain_options {
     /// are given away all the same; `no_lease` for ever.
     std::chrono::nanoseconds overdue_limit = std::chrono::seconds{60};
     deadlock_policy policy = deadlock_policy::wound_wait; ///< of transactions
-    /// Only the thread that makes the domain uses it, its buffers and their guards: locking then needs no atomic operation.
-    /// Use by another thread aborts. Its loop may be posted to, and buffers be mapped, by any.
+    /// Only the thread that makes the domain uses it, its buffers and their guards: no lock ever needs an atomic
+    /// read-modify-write, and none can be slowed down by another thread. Use by another one aborts, `snapshot` included.
     bool single_threaded = false;
     std::size_t reserve = 64; ///< acquisitions of up to 4 buffers alive at once without allocating
     stuck_watch stuck{};      ///< `stuck_after(1s)`: explains every lock that has waited for so long
