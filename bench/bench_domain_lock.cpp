@@ -4,6 +4,7 @@
 // bench_lock. Eight threads are more than most test machines have processors: then it is seen who spins out whom.
 #include "lock_schemes.hpp"
 #include "support/check.hpp"
+#include "support/reference.hpp"
 
 #include <benchmark/benchmark.h>
 
@@ -17,22 +18,7 @@
 
 namespace {
 
-struct alignas(64) reference_lock {
-    std::atomic<std::uint32_t> word{0};
-    std::uint32_t counter = 0;
-};
-
-void ref(benchmark::State& state) {
-    reference_lock lock;
-    for (auto _ : state) {
-        std::uint32_t expected = 0;
-        while (!lock.word.compare_exchange_strong(expected, 1, std::memory_order_acquire)) { expected = 0; }
-        ++lock.counter;
-        expected = 1;
-        while (!lock.word.compare_exchange_strong(expected, 0, std::memory_order_release)) { expected = 1; }
-    }
-    bench::expect_count(state, lock.counter, static_cast<std::uint32_t>(state.iterations()));
-}
+using bench::ref;
 BENCHMARK(ref);
 
 /// What stands under the lock: as long as only one is in there at a time, both sums agree.

@@ -2,12 +2,14 @@
 // What does it cost a lock that it can be traced, and that it is? Built twice: bench_trace_out is the same without the trace
 // (DMASYNC_TRACE=0). Each has `ref` in it, the least that any lock can cost: compare the multiples of it, not the programs.
 // tools/trace-cost runs both in turns.
+#include "support/check.hpp"
+#include "support/reference.hpp"
+
 #include <dmasync/dmasync.hpp>
 
 #include <benchmark/benchmark.h>
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -16,22 +18,7 @@ using namespace dmasync;
 
 namespace {
 
-struct alignas(64) reference_lock {
-    std::atomic<std::uint32_t> word{0};
-    std::uint32_t counter = 0;
-};
-
-void ref(benchmark::State& state) {
-    reference_lock lock;
-    for (auto _ : state) {
-        std::uint32_t expected = 0;
-        while (!lock.word.compare_exchange_strong(expected, 1, std::memory_order_acquire)) { expected = 0; }
-        ++lock.counter;
-        expected = 1;
-        while (!lock.word.compare_exchange_strong(expected, 0, std::memory_order_release)) { expected = 1; }
-    }
-    benchmark::DoNotOptimize(lock.counter);
-}
+using bench::ref;
 BENCHMARK(ref);
 
 struct studio {
@@ -42,14 +29,17 @@ struct studio {
     made_event_loop made = make_event_loop();
     domain media{*made.loop};
     std::array<buffer, 4> buffers;
+    std::uint64_t locks = 0; // counted while they are held
 };
 
 template <std::size_t... I>
 task<> lock_and_unlock(benchmark::State& state, studio& s, std::index_sequence<I...>) {
     for (auto _ : state) {
         auto held = co_await lock(write(s.buffers[I])...);
+        ++s.locks;
         benchmark::ClobberMemory();
     }
+    bench::expect_count(state, s.locks, state.iterations());
 }
 
 /// Nobody listens.
@@ -75,5 +65,3 @@ BENCHMARK(lock_traced<4>);
 #endif
 
 } // namespace
-
-BENCHMARK_MAIN();

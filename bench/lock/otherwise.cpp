@@ -2,12 +2,12 @@
 // What one would otherwise use. `ref` is the least that any lock can cost: one compare-and-swap, one increment, one release;
 // other figures are to be read as multiples of it.
 #include "../support/check.hpp"
+#include "../support/reference.hpp"
 
 #include <benchmark/benchmark.h>
 #include <liburing.h>
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -18,22 +18,7 @@
 
 namespace {
 
-struct alignas(64) reference_lock {
-    std::atomic<std::uint32_t> word{0};
-    std::uint32_t counter = 0;
-};
-
-void ref(benchmark::State& state) {
-    reference_lock lock;
-    for (auto _ : state) {
-        std::uint32_t expected = 0;
-        while (!lock.word.compare_exchange_strong(expected, 1, std::memory_order_acquire)) { expected = 0; }
-        ++lock.counter;
-        expected = 1;
-        while (!lock.word.compare_exchange_strong(expected, 0, std::memory_order_release)) { expected = 1; }
-    }
-    bench::expect_count(state, lock.counter, static_cast<std::uint32_t>(state.iterations()));
-}
+using bench::ref;
 BENCHMARK(ref);
 
 template <class Mutex>
