@@ -89,17 +89,28 @@ BENCHMARK(two_threads_disjoint_scoped_lock)->UseManualTime();
 struct desk {
     std::array<buffer, 8> buffers;
     std::array<std::uint64_t*, 8> counts{};
-    event_loop* loop = nullptr; // that the thread runs
+    event_loop* elsewhere = nullptr; // the loop that the thread runs, where that is not the domain's
 };
 
 task<> lock_sets(contestant& me, desk& d, pairs chosen) {
-    const lock_options here{.on = d.loop};
-    while (me.goes_on()) {
-        const auto [a, b] = chosen.next();
-        auto held = co_await lock(write(d.buffers[a]), write(d.buffers[b]), here);
+    const auto count = [&](std::size_t a, std::size_t b) {
         ++*d.counts[a];
         ++*d.counts[b];
         ++me.locks;
+    };
+    if (d.elsewhere == nullptr) {
+        while (me.goes_on()) {
+            const auto [a, b] = chosen.next();
+            auto held = co_await lock(write(d.buffers[a]), write(d.buffers[b]));
+            count(a, b);
+        }
+    } else {
+        const lock_options here{.on = d.elsewhere};
+        while (me.goes_on()) {
+            const auto [a, b] = chosen.next();
+            auto held = co_await lock(write(d.buffers[a]), write(d.buffers[b]), here);
+            count(a, b);
+        }
     }
 }
 
@@ -116,7 +127,7 @@ struct workplace {
     void furnish(std::size_t thread, std::size_t i, domain& d, std::uint64_t& counter) {
         desks[thread].buffers[i] = bench::counting_buffer(d, counter);
         desks[thread].counts[i] = &counter;
-        desks[thread].loop = loops[thread].loop.get();
+        desks[thread].elsewhere = &d.loop() == loops[thread].loop.get() ? nullptr : loops[thread].loop.get();
     }
 
     template <class Choose>

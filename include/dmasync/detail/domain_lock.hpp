@@ -70,6 +70,9 @@ public:
         }
     }
 
+    /// Whether another thread has had it in the last thousand times. For whoever is inside.
+    [[nodiscard]] bool is_shared_lately() const noexcept { return !biased_ && uses_ < uses_before_bias; }
+
 private:
     friend struct inspector;
 

@@ -64,12 +64,13 @@ public:
     /// Grants the set to a coroutine, or queues it, in one critical section.
     /// Returns: as `try_acquire`. With `would_block`, `mine` is a claim that waits: its waiter is told once, and may have been
     /// by now.
-    [[nodiscard]] errc acquire(const demand& d, std::coroutine_handle<> waiter, claim*& mine) noexcept {
+    [[nodiscard]] errc acquire(const demand& d, std::coroutine_handle<> waiter, claim*& mine,
+                               bool may_look = looks_before_queue != 0) noexcept {
         const time_point now = lock_now();
         claim* c = pool_.take(d.set.size());
         if (c == nullptr) [[unlikely]] {
             lock_.unlock();
-            return grow_for(d.set.size()) ? acquire(d, waiter, mine) : errc::out_of_memory;
+            return grow_for(d.set.size()) ? acquire(d, waiter, mine, may_look) : errc::out_of_memory;
         }
         c->place = d.place;
         const errc why = try_grant(*c, d);
@@ -78,7 +79,17 @@ public:
             begin_at_once(*c, now);
             return why;
         }
-        return wait_or_refuse(*c, d, why, now, waiter, mine);
+        return wait_or_refuse(*c, d, why, now, waiter, mine, may_look);
+    }
+
+    /// Before a thread blocks: who is in the way may be gone in a moment. Returns: as `try_acquire`.
+    [[nodiscard]] errc look_again_if_it_pays(const demand& d, claim*& mine) noexcept {
+        bool pays = false;
+        {
+            const std::lock_guard guard{lock_};
+            pays = looks_before_queue != 0 && look_pays(d.set);
+        }
+        return pays ? look_again(d, mine) : errc::would_block;
     }
 
     /// Grants the set to a prepared claim, or queues it.
@@ -317,11 +328,14 @@ private:
     /// A set has not been granted to a coroutine, whose claim waits now, unless it is refused for good. Ends the critical
     /// section.
     [[nodiscard, gnu::noinline]] errc wait_or_refuse(claim& c, const demand& d, errc why, time_point now,
-                                                     std::coroutine_handle<> waiter, claim*& mine) noexcept {
-        if (why != errc::would_block) {
+                                                     std::coroutine_handle<> waiter, claim*& mine,
+                                                     bool may_look) noexcept {
+        const bool refused = why != errc::would_block;
+        if (refused || (may_look && look_pays(d.set))) {
             pool_.give(c);
             lock_.unlock();
-            return why;
+            if (!refused) { why = look_again(d, mine); }
+            return why == errc::would_block ? acquire(d, waiter, mine, false) : why;
         }
         c.plain = false;
         c.waiter = waiter;
@@ -337,6 +351,52 @@ private:
         return errc::would_block;
     }
 
+    /// Whether a set that is held may well be free in a moment: another thread uses the domain, nobody waits for the set, and
+    /// to look again has not been in vain lately. Now and then that is tried out.
+    [[nodiscard]] bool look_pays(std::span<const request> set) noexcept {
+        constexpr unsigned vain_looks = 4;
+        constexpr unsigned between_trials = 256;
+        if (!lock_.is_shared_lately() || is_waited_for(set)) { return false; }
+        return looked_in_vain_ < vain_looks || ++looked_in_vain_ % between_trials == 0;
+    }
+
+    [[nodiscard]] static bool is_waited_for(std::span<const request> set) noexcept {
+        std::uint32_t seen = 0;
+        for (const request& r : set) { seen |= r.buffer->state; }
+        return (seen & buffer_node::waited) != 0;
+    }
+
+    /// Looks a few times, in all for about as long as it takes to wake a thread that sleeps. Between threads that hold for less
+    /// than that, to queue would cost both of them more. Whoever looks has not asked yet: he overtakes nobody who waits.
+    /// Returns: as `try_acquire`.
+    [[nodiscard, gnu::noinline]] errc look_again(const demand& d, claim*& mine) noexcept {
+        constexpr unsigned first_pause = 4;
+        for (unsigned i = 0; i < looks_before_queue; ++i) {
+            for (unsigned pause = first_pause << i; pause > 0; --pause) { spin_hint(); }
+            const time_point now = lock_now();
+            claim* c = pool_.take(d.set.size());
+            if (c == nullptr) {
+                lock_.unlock();
+                break;
+            }
+            c->place = d.place;
+            const errc why = try_grant(*c, d);
+            if (why == errc{}) {
+                looked_in_vain_ = 0;
+                mine = c;
+                begin_at_once(*c, now);
+                return why;
+            }
+            pool_.give(*c);
+            const bool hopeless = why != errc::would_block || is_waited_for(d.set);
+            if (i + 1 == looks_before_queue || hopeless) { ++looked_in_vain_; }
+            lock_.unlock();
+            if (why != errc::would_block) { return why; }
+            if (hopeless) { break; }
+        }
+        return errc::would_block;
+    }
+
     void enqueue(claim& c, const demand& d, time_point now, step& s) noexcept {
         admission::name(c, d.set);
         adopt(c, d.options, d.registration);
@@ -348,6 +408,8 @@ private:
         trace_.waits(c);
         admission_.enqueue(c, s.out);
     }
+
+    unsigned looked_in_vain_ = 0; // since it last helped; under the lock
 
     /// For how long a blocked thread may sleep: until something ends, but the loop's clock need not be the kernel's.
     [[nodiscard]] std::chrono::nanoseconds until_next_look() noexcept {

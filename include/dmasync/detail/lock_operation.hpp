@@ -86,7 +86,7 @@ protected:
 
     /// Waits on this thread, until the set is granted or never will be.
     void block() noexcept {
-        if (try_now(true)) { return; }
+        if (try_now(true) || look_again()) { return; }
         if (home_->is_loop_thread()) {
             give_back();
             why_ = errc::would_deadlock;
@@ -189,6 +189,14 @@ private:
         c.waiter = waiter;
         heed_stop();
         return c.home->wait_for_fences(c);
+    }
+
+    /// Before a thread blocks: whether a set that was held can be had by now, or never will be.
+    [[nodiscard]] bool look_again() noexcept {
+        if (transaction_ != nullptr || claim_ != nullptr) { return false; }
+        why_ = home_->look_again_if_it_pays(demand_, claim_);
+        if (claim_ != nullptr && claim_->has_dma_buf) [[unlikely]] { why_ = home_->enter(*claim_); }
+        return why_ != errc::would_block;
     }
 
     /// Returns: whether a device has to be waited for.
