@@ -79,10 +79,10 @@ public:
         }
         work* head = remote_.load(std::memory_order_relaxed);
         do {
-            w.next = head;
+            w.next = head == &asleep_ ? nullptr : head;
         } while (!remote_.compare_exchange_weak(head, &w, std::memory_order_release, // with take_remote
                                                 std::memory_order_relaxed));
-        if (head == nullptr) { wake(); }
+        if (head == &asleep_) { wake(); } // otherwise it looks before it sleeps
     }
 
     /// Has `t` called once its time has come, never early. An armed timer is moved.
@@ -228,7 +228,7 @@ private:
         const bool idle = local_ == nullptr && !worked;
         if (!idle && may_block && ++turns_ % turns_without_kernel != 0) { return; }
         update_kernel_timer();
-        wait(may_block && idle);
+        wait(may_block && idle && !comes_soon() && fall_asleep());
         fire_timers();
     }
 
@@ -250,11 +250,37 @@ private:
         flush();
     }
 
-    /// The last turn is over: has a host come back for whatever it has left. The wait may have taken the signal of a post
-    /// by another thread that no batch has come to.
+    /// Who posts from now on wakes the loop. Returns: whether nothing has been posted by another thread before.
+    [[nodiscard]] bool fall_asleep() noexcept {
+        work* head = nullptr;
+        return remote_.compare_exchange_strong(head, &asleep_, std::memory_order_relaxed, std::memory_order_relaxed) ||
+               head == &asleep_;
+    }
+
+    /// Whether another thread posts something in a moment, where such looks have not been in vain lately; now and then that
+    /// is tried out. Two threads that hand things to each other would otherwise wake each other every time: each is asleep again
+    /// before the other one is awake.
+    [[nodiscard]] bool comes_soon() noexcept {
+        constexpr unsigned vain_looks = 4;
+        constexpr unsigned between_trials = 64;
+        if (looked_in_vain_ >= vain_looks && ++looked_in_vain_ % between_trials != 0) { return false; }
+        for (unsigned i = 0; i < detail::looks_before_sleep; ++i) {
+            work* head = remote_.load(std::memory_order_relaxed);
+            if (head != nullptr && head != &asleep_) {
+                looked_in_vain_ = 0;
+                return true;
+            }
+            detail::spin_hint();
+        }
+        ++looked_in_vain_;
+        return false;
+    }
+
+    /// The last turn is over: has a host come back for whatever it has left.
     void leave_to_host() noexcept {
         flush_outside_turn();
-        if (local_ != nullptr || remote_.load(std::memory_order_relaxed) != nullptr) { wake(); }
+        const bool nothing_posted = fall_asleep();
+        if (local_ != nullptr || !nothing_posted) { wake(); }
     }
 
     /// Runs the work that was posted when the batch began: work posted by it waits for the next, so that nobody starves.
@@ -277,11 +303,12 @@ private:
         local_end_ = &w.next;
     }
 
-    /// Other threads push on a stack; taken whole and turned round it is a queue.
+    /// Other threads push on a stack; taken whole and turned round it is a queue. The loop is awake then.
     void take_remote() noexcept {
         work* stack = remote_.load(std::memory_order_relaxed) == nullptr
                           ? nullptr
                           : remote_.exchange(nullptr, std::memory_order_acquire); // with post
+        if (stack == &asleep_) { stack = nullptr; }
         work* queue = nullptr;
         while (stack != nullptr) {
             work* rest = stack->next;
@@ -320,7 +347,10 @@ private:
         }
     }
 
-    detail::atomic<work*> remote_{nullptr};      // a stack: posted by other threads, or while nobody runs the loop
+    static void never(work&, disposition) noexcept {}
+
+    work asleep_{never};                         // stands in remote_ while the loop sleeps: nothing is posted
+    detail::atomic<work*> remote_{&asleep_};     // a stack: posted by other threads, or while nobody runs the loop
     detail::atomic<detail::thread_id> runner_{}; // the thread in run or poll
     detail::atomic<bool> stopped_{false};
     detail::atomic<std::size_t> users_{0};
@@ -331,7 +361,8 @@ private:
     detail::timer_heap timers_;
     time_point kernel_timer_ = time_point::max(); // the time last given to set_kernel_timer; earlier ones are a waste
     unsigned turns_ = 0;
-    std::uint64_t calls_ = 0; // of work, timers and watches so far
+    unsigned looked_in_vain_ = 0; // before sleeping, since that last helped
+    std::uint64_t calls_ = 0;     // of work, timers and watches so far
 };
 
 } // namespace dmasync

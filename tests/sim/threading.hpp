@@ -98,6 +98,7 @@ inline void compiler_fence() noexcept { sim::point(); }
     return true;
 }
 inline constexpr std::uint32_t uses_before_bias = 3;
+inline constexpr unsigned looks_before_sleep = 0;
 inline constexpr unsigned looks_before_queue = 2;
 
 /// Whoever spins waits for another one: that one goes first.

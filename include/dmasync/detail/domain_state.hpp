@@ -355,7 +355,7 @@ private:
     /// to look again has not been in vain lately. Now and then that is tried out.
     [[nodiscard]] bool look_pays(std::span<const request> set) noexcept {
         constexpr unsigned vain_looks = 4;
-        constexpr unsigned between_trials = 256;
+        constexpr unsigned between_trials = 64;
         if (!lock_.is_shared_lately() || is_waited_for(set)) { return false; }
         return looked_in_vain_ < vain_looks || ++looked_in_vain_ % between_trials == 0;
     }
@@ -366,7 +366,7 @@ private:
         return (seen & buffer_node::waited) != 0;
     }
 
-    /// Looks a few times, in all for about as long as it takes to wake a thread that sleeps. Between threads that hold for less
+    /// Looks a few times, in all for as long as it takes to wake a thread that sleeps. Between threads that hold for less
     /// than that, to queue would cost both of them more. Whoever looks has not asked yet: he overtakes nobody who waits.
     /// Returns: as `try_acquire`.
     [[nodiscard, gnu::noinline]] errc look_again(const demand& d, claim*& mine) noexcept {

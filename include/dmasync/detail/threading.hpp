@@ -69,8 +69,12 @@ inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_ord
     return ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
+/// How often a loop looks for posts of other threads before it sleeps, where that pays (event_loop): about as long as it
+/// takes the kernel to wake a thread.
+inline constexpr unsigned looks_before_sleep = 400;
+
 /// How often whoever finds a set held by another thread looks again before he queues (domain_state).
-inline constexpr unsigned looks_before_queue = 5;
+inline constexpr unsigned looks_before_queue = 6;
 
 /// How often in a row one thread has a lock to itself before it is given the bias (domain_lock).
 inline constexpr std::uint32_t uses_before_bias = 1000;
