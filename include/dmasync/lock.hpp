@@ -162,7 +162,8 @@ public:
 };
 
 /// Locks all the buffers, or none: `co_await lock(read(a), write(b), ...)`. Deadlock-free in whatever order others ask;
-/// nobody who asked later and wants the same overtakes.
+/// nobody who asked later and wants the same overtakes. Where another thread holds the set and nobody waits for it, who asks
+/// may look again for some microseconds before he counts as one who has.
 /// Returns: an awaitable of a `guard_of<...>`. Uncontended it neither suspends, allocates nor calls the kernel.
 /// Errors:  thrown as std::system_error, or set in a trailing std::error_code (and, without exceptions, in
 ///          `guard::error()` of the empty guard): `wrong_domain`, `duplicate_buffer`, `closed`, `invalid_lease`,
