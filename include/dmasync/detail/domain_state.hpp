@@ -409,8 +409,6 @@ private:
         admission_.enqueue(c, s.out);
     }
 
-    unsigned looked_in_vain_ = 0; // since it last helped; under the lock
-
     /// For how long a blocked thread may sleep: until something ends, but the loop's clock need not be the kernel's.
     [[nodiscard]] std::chrono::nanoseconds until_next_look() noexcept {
         constexpr std::chrono::nanoseconds longest = std::chrono::milliseconds{250};
@@ -418,6 +416,8 @@ private:
         if (!owned_ || horizon_ == time_point::max()) { return longest; }
         return std::min(longest, horizon_ - loop_.now());
     }
+
+    unsigned looked_in_vain_ = 0; // by those who look again, since it last helped; under the lock
 };
 
 inline void domain_core::resume(work& w, disposition d) noexcept {

@@ -33,6 +33,13 @@ using mutex = std::mutex; // around system calls; what is in memory has a spin_l
 /// Tells living threads apart. That of a thread which has ended may be another one's by now; null is no thread's.
 using thread_id = const void*;
 
+/// For processors whose way of telling is not known here. Not inlined, so that its result is not kept for longer than a call.
+[[nodiscard, gnu::noinline]] inline thread_id own_address() noexcept {
+    static thread_local char here;
+    asm volatile("");
+    return &here;
+}
+
 /// Where the thread keeps what is its own: one instruction, where the standard library calls a function. Asked for anew
 /// each time: a coroutine may have moved to another thread since.
 [[nodiscard]] inline thread_id this_thread_id() noexcept {
@@ -45,11 +52,7 @@ using thread_id = const void*;
     asm volatile("mrs %0, tpidr_el0" : "=r"(id));
     return id;
 #else
-    return [] [[gnu::noinline]] () noexcept -> thread_id {
-        static thread_local char here;
-        asm volatile("");
-        return &here;
-    }();
+    return own_address();
 #endif
 }
 
