@@ -93,8 +93,8 @@ public:
         try_only();
         return take_tried();
     }
-    [[nodiscard]] bool await_ready() noexcept { return try_now(); }
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return suspend(h); }
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }
     [[nodiscard]] guard await_resume() { return take(); }
 
 private:

@@ -67,8 +67,8 @@ class any_lock : dmasync::lock_operation {
 public:
     explicit any_lock(actor& a) noexcept : lock_operation{home_of(a), {a.wants.data(), a.size}, a.options, &a.ec, {}} {}
 
-    [[nodiscard]] bool await_ready() noexcept { return try_now(); }
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return suspend(h); }
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }
     [[nodiscard]] dmasync::guard await_resume() { return take(); }
 
     [[nodiscard]] dmasync::guard block_and_take() {
