@@ -43,6 +43,22 @@ void post(model_loop& loop, note& n) {
 void one_poster() {
     model_loop loop;
     unsigned count = 0;
+    note a{loop, count, 2};
+    note b{loop, count, 2};
+    interleave::run_threads({
+        [&] { loop.run(); },
+        [&] {
+            post(loop, a);
+            post(loop, b);
+        },
+    });
+    check(a.turn == 1 && b.turn == 2, "what one thread posts is run in its order");
+}
+
+/// The same for as much more as can be searched with few preemptions.
+void one_busy_poster() {
+    model_loop loop;
+    unsigned count = 0;
     note a{loop, count, 3};
     note b{loop, count, 3};
     note c{loop, count, 3};
@@ -182,9 +198,14 @@ void time_moved() {
     });
 }
 
+constexpr interleave::settings four_preemptions{.mode = interleave::settings::search::bounded, .bound = 4};
+
 const interleave::registration programs{
     {"event_loop", "event_loop.one_poster", one_poster},
-    {"event_loop", "event_loop.two_posters", two_posters},
+    {"event_loop", "event_loop.one_busy_poster", one_busy_poster, four_preemptions},
+    {"event_loop", "event_loop.one_busy_poster", one_busy_poster, interleave::by_chance},
+    {"event_loop", "event_loop.two_posters", two_posters, four_preemptions},
+    {"event_loop", "event_loop.two_posters", two_posters, interleave::by_chance},
     {"event_loop", "event_loop.two_busy_posters", two_busy_posters, interleave::few_preemptions},
     {"event_loop", "event_loop.two_busy_posters", two_busy_posters, interleave::by_chance},
     {"event_loop", "event_loop.hosted", hosted},
