@@ -88,7 +88,7 @@ public:
     [[nodiscard]] domain_counters counters() const noexcept { return state_->counters(); }
 
     /// Who holds what, and who waits for whom, at one moment. Others wait for the copy, not for what is made of it.
-    /// Needs `#include <dmasync/snapshot.hpp>`. Throws std::bad_alloc.
+    /// Needs `#include <dmasync/snapshot.hpp>`. Throws std::bad_alloc. Threads: any; of a single-threaded domain its own.
     [[nodiscard]] domain_snapshot snapshot() const;
 
 private:
