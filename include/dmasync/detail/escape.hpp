@@ -15,27 +15,20 @@ void append(std::string& out, const Parts&... parts) {
     ((out += parts), ...);
 }
 
-/// How many bytes of `text`, from `at` on, are one character of UTF-8; 0 when they are none (RFC 3629).
-[[nodiscard]] inline std::size_t utf8_length(std::string_view text, std::size_t at) noexcept {
-    const auto byte = [&](std::size_t i) {
-        return at + i < text.size() ? static_cast<unsigned>(static_cast<unsigned char>(text[at + i])) : 0U;
-    };
-    const auto follows = [&](std::size_t i, unsigned least = 0x80, unsigned most = 0xbf) {
-        return byte(i) >= least && byte(i) <= most;
-    };
-    const unsigned first = byte(0);
-    if (first < 0x80) { return 1; }
-    if (first >= 0xc2 && first <= 0xdf) { return follows(1) ? 2 : 0; }
-    if (first >= 0xe0 && first <= 0xef) {
-        const unsigned least = first == 0xe0 ? 0xa0 : 0x80; // no overlong form
-        const unsigned most = first == 0xed ? 0x9f : 0xbf;  // no surrogate
-        return follows(1, least, most) && follows(2) ? 3 : 0;
-    }
-    if (first >= 0xf0 && first <= 0xf4) {
-        const unsigned least = first == 0xf0 ? 0x90 : 0x80;
-        const unsigned most = first == 0xf4 ? 0x8f : 0xbf;
-        return follows(1, least, most) && follows(2) && follows(3) ? 4 : 0;
-    }
+/// How many bytes a well-formed UTF-8 sequence at the beginning of `text` has; 0 when there is none.
+/// Source: Unicode, table 3-7.
+[[nodiscard]] constexpr std::size_t utf8_length(std::string_view text) noexcept {
+    const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
+    const auto is_between = [](unsigned b, unsigned low, unsigned high) { return b >= low && b <= high; };
+    const auto continues = [&](std::size_t i) { return is_between(byte(i), 0x80, 0xbf); };
+    const unsigned b = byte(0);
+    if (b < 0x80) { return text.empty() ? 0 : 1; }
+    if (is_between(b, 0xc2, 0xdf)) { return continues(1) ? 2 : 0; }
+    const unsigned low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;  // no longer than need be,
+    const unsigned high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf; // no surrogates, nothing beyond U+10FFFF
+    const bool second = is_between(byte(1), low, high);
+    if (is_between(b, 0xe0, 0xef)) { return second && continues(2) ? 3 : 0; }
+    if (is_between(b, 0xf0, 0xf4)) { return second && continues(2) && continues(3) ? 4 : 0; }
     return 0;
 }
 
@@ -45,7 +38,7 @@ inline void append_json_string(std::string& out, std::string_view text) {
     constexpr std::string_view digits = "0123456789abcdef";
     out += '"';
     for (std::size_t i = 0; i < text.size();) {
-        const std::size_t n = utf8_length(text, i);
+        const std::size_t n = utf8_length(text.substr(i));
         const std::string_view character = text.substr(i, n);
         const char c = text[i];
         if (n == 0) {
@@ -72,7 +65,7 @@ inline void append_json_string(std::string& out, std::string_view text) {
 /// Appends `text` to HTML, as text or inside of a quoted attribute. Bytes that are no UTF-8 become U+FFFD.
 inline void append_html(std::string& out, std::string_view text) {
     for (std::size_t i = 0; i < text.size();) {
-        const std::size_t n = utf8_length(text, i);
+        const std::size_t n = utf8_length(text.substr(i));
         const char c = text[i];
         if (n == 0) {
             out += "\xef\xbf\xbd";

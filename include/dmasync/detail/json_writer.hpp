@@ -2,6 +2,8 @@
 #pragma once
 /// \file json_writer.hpp  Writes JSON (RFC 8259) to a string, value by value.
 
+#include <dmasync/detail/escape.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -11,23 +13,6 @@
 #include <utility>
 
 namespace dmasync::detail {
-
-/// How many bytes a well-formed UTF-8 sequence at the beginning of `text` has; 0 when there is none.
-/// Source: Unicode, table 3-7.
-[[nodiscard]] constexpr std::size_t utf8_length(std::string_view text) noexcept {
-    const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
-    const auto is_between = [](unsigned b, unsigned low, unsigned high) { return b >= low && b <= high; };
-    const auto continues = [&](std::size_t i) { return is_between(byte(i), 0x80, 0xbf); };
-    const unsigned b = byte(0);
-    if (b < 0x80) { return text.empty() ? 0 : 1; }
-    if (is_between(b, 0xc2, 0xdf)) { return continues(1) ? 2 : 0; }
-    const unsigned low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;  // no longer than need be,
-    const unsigned high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf; // no surrogates, nothing beyond U+10FFFF
-    const bool second = is_between(byte(1), low, high);
-    if (is_between(b, 0xe0, 0xef)) { return second && continues(2) ? 3 : 0; }
-    if (is_between(b, 0xf0, 0xf4)) { return second && continues(2) && continues(3) ? 4 : 0; }
-    return 0;
-}
 
 /// Whoever calls sees to the order of calls: a value for each key, an end for each beginning. Commas come by themselves.
 class json_writer {
