@@ -2,6 +2,7 @@
 #pragma once
 /// \file event_loop.hpp  What the library needs of an event loop: time, readiness of descriptors, and a turn to run.
 
+#include <dmasync/detail/brief_look.hpp>
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/detail/timer_heap.hpp>
 #include <dmasync/error.hpp>
@@ -257,22 +258,19 @@ private:
                head == &asleep_;
     }
 
-    /// Whether another thread posts something in a moment, where such looks have not been in vain lately; now and then that
-    /// is tried out. Two threads that hand things to each other would otherwise wake each other every time: each is asleep again
-    /// before the other one is awake.
+    /// Whether another thread posts something in a moment, where such looks pay. Two threads that hand things to each other would
+    /// otherwise wake each other every time: each is asleep again before the other one is awake.
     [[nodiscard]] bool comes_soon() noexcept {
-        constexpr unsigned vain_looks = 4;
-        constexpr unsigned between_trials = 64;
-        if (looked_in_vain_ >= vain_looks && ++looked_in_vain_ % between_trials != 0) { return false; }
+        if (!look_for_posts_.pays()) { return false; }
         for (unsigned i = 0; i < detail::looks_before_sleep; ++i) {
             work* head = remote_.load(std::memory_order_relaxed);
             if (head != nullptr && head != &asleep_) {
-                looked_in_vain_ = 0;
+                look_for_posts_.helped();
                 return true;
             }
             detail::spin_hint();
         }
-        ++looked_in_vain_;
+        look_for_posts_.was_in_vain();
         return false;
     }
 
@@ -361,8 +359,8 @@ private:
     detail::timer_heap timers_;
     time_point kernel_timer_ = time_point::max(); // the time last given to set_kernel_timer; earlier ones are a waste
     unsigned turns_ = 0;
-    unsigned looked_in_vain_ = 0; // before sleeping, since that last helped
-    std::uint64_t calls_ = 0;     // of work, timers and watches so far
+    detail::brief_look look_for_posts_; // before sleeping
+    std::uint64_t calls_ = 0;           // of work, timers and watches so far
 };
 
 } // namespace dmasync

@@ -2,6 +2,7 @@
 #pragma once
 /// \file domain_state.hpp  What can be done to a domain: every operation is one step of its state.
 
+#include <dmasync/detail/brief_look.hpp>
 #include <dmasync/detail/buffer_state.hpp>
 #include <dmasync/detail/claim.hpp>
 #include <dmasync/detail/threading.hpp>
@@ -37,22 +38,7 @@ public:
     /// Returns: nothing, and in `mine` a claim that is held or, if there is a dma-buf in the set, before the gate (`enter`);
     /// else what `admission::try_grant` says, `invalid_lease`, `already_locked` or `out_of_memory`.
     [[nodiscard]] errc try_acquire(const demand& d, claim*& mine) noexcept {
-        const time_point now = lock_now();
-        claim* c = pool_.take(d.set.size());
-        if (c == nullptr) [[unlikely]] {
-            lock_.unlock();
-            return grow_for(d.set.size()) ? try_acquire(d, mine) : errc::out_of_memory;
-        }
-        c->place = d.place;
-        const errc why = try_grant(*c, d);
-        if (why == errc{}) [[likely]] {
-            mine = c;
-            begin_at_once(*c, now);
-        } else {
-            pool_.give(*c);
-            lock_.unlock();
-        }
-        return why;
+        return acquire_or(d, mine, [this](claim& c, errc why, time_point) { return take_back(c, why); });
     }
 
     /// The same for those who are not going to wait: a hold that has had its time does not stand in their way.
@@ -66,20 +52,9 @@ public:
     /// by now.
     [[nodiscard]] errc acquire(const demand& d, std::coroutine_handle<> waiter, claim*& mine,
                                bool may_look = looks_before_queue != 0) noexcept {
-        const time_point now = lock_now();
-        claim* c = pool_.take(d.set.size());
-        if (c == nullptr) [[unlikely]] {
-            lock_.unlock();
-            return grow_for(d.set.size()) ? acquire(d, waiter, mine, may_look) : errc::out_of_memory;
-        }
-        c->place = d.place;
-        const errc why = try_grant(*c, d);
-        if (why == errc{}) [[likely]] {
-            mine = c;
-            begin_at_once(*c, now);
-            return why;
-        }
-        return wait_or_refuse(*c, d, why, now, waiter, mine, may_look);
+        return acquire_or(d, mine, [&](claim& c, errc why, time_point now) {
+            return wait_or_refuse(c, d, why, now, waiter, mine, may_look);
+        });
     }
 
     /// Before a thread blocks: who is in the way may be gone in a moment. Returns: as `try_acquire`.
@@ -293,6 +268,38 @@ public:
     }
 
 private:
+    struct nothing {
+        void operator()() const noexcept {}
+    };
+
+    /// Grants the set to a claim from the pool, and ends the critical section; else has `refused(claim, why, now)` do that.
+    /// `granted()` is called in it.
+    template <class Refused, class Granted = nothing>
+    [[nodiscard, gnu::always_inline]] errc acquire_or(const demand& d, claim*& mine, Refused refused,
+                                                      Granted granted = {}) noexcept {
+        do {
+            const time_point now = lock_now();
+            if (claim* c = pool_.take(d.set.size()); c != nullptr) [[likely]] {
+                c->place = d.place;
+                const errc why = try_grant(*c, d);
+                if (why != errc{}) [[unlikely]] { return refused(*c, why, now); }
+                mine = c;
+                granted();
+                begin_at_once(*c, now);
+                return why;
+            }
+            lock_.unlock();
+        } while (grow_for(d.set.size()));
+        return errc::out_of_memory;
+    }
+
+    /// A claim that has not been granted anything is of no use; ends the critical section. Returns: `why`.
+    errc take_back(claim& c, errc why) noexcept {
+        pool_.give(c);
+        lock_.unlock();
+        return why;
+    }
+
     /// Hands over what has just been granted to a claim that was prepared to wait.
     /// Returns: the loop to post it to, when it has to pass the gate there.
     [[nodiscard]] event_loop* begin(claim& c) noexcept {
@@ -330,11 +337,10 @@ private:
     [[nodiscard, gnu::noinline]] errc wait_or_refuse(claim& c, const demand& d, errc why, time_point now,
                                                      std::coroutine_handle<> waiter, claim*& mine,
                                                      bool may_look) noexcept {
-        const bool refused = why != errc::would_block;
-        if (refused || (may_look && look_pays(d.set))) {
-            pool_.give(c);
-            lock_.unlock();
-            if (!refused) { why = look_again(d, mine); }
+        if (why != errc::would_block) { return take_back(c, why); }
+        if (may_look && look_pays(d.set)) {
+            take_back(c, why);
+            why = look_again(d, mine);
             return why == errc::would_block ? acquire(d, waiter, mine, false) : why;
         }
         c.plain = false;
@@ -352,12 +358,9 @@ private:
     }
 
     /// Whether a set that is held may well be free in a moment: another thread uses the domain, nobody waits for the set, and
-    /// to look again has not been in vain lately. Now and then that is tried out.
+    /// such looks pay.
     [[nodiscard]] bool look_pays(std::span<const request> set) noexcept {
-        constexpr unsigned vain_looks = 4;
-        constexpr unsigned between_trials = 64;
-        if (!lock_.is_shared_lately() || is_waited_for(set)) { return false; }
-        return looked_in_vain_ < vain_looks || ++looked_in_vain_ % between_trials == 0;
+        return lock_.is_shared_lately() && !is_waited_for(set) && look_for_end_.pays();
     }
 
     [[nodiscard]] static bool is_waited_for(std::span<const request> set) noexcept {
@@ -371,30 +374,23 @@ private:
     /// Returns: as `try_acquire`.
     [[nodiscard, gnu::noinline]] errc look_again(const demand& d, claim*& mine) noexcept {
         constexpr unsigned first_pause = 4;
-        for (unsigned i = 0; i < looks_before_queue; ++i) {
-            for (unsigned pause = first_pause << i; pause > 0; --pause) { spin_hint(); }
-            const time_point now = lock_now();
-            claim* c = pool_.take(d.set.size());
-            if (c == nullptr) {
-                lock_.unlock();
-                break;
-            }
-            c->place = d.place;
-            const errc why = try_grant(*c, d);
-            if (why == errc{}) {
-                looked_in_vain_ = 0;
-                mine = c;
-                begin_at_once(*c, now);
-                return why;
-            }
-            pool_.give(*c);
-            const bool hopeless = why != errc::would_block || is_waited_for(d.set);
-            if (i + 1 == looks_before_queue || hopeless) { ++looked_in_vain_; }
-            lock_.unlock();
-            if (why != errc::would_block) { return why; }
-            if (hopeless) { break; }
-        }
-        return errc::would_block;
+        unsigned looks = 0;
+        bool goes_on = true;
+        const auto refused = [&](claim& c, errc why, time_point) {
+            goes_on = ++looks < looks_before_queue && why == errc::would_block && !is_waited_for(d.set);
+            if (!goes_on) { look_for_end_.was_in_vain(); }
+            return take_back(c, why);
+        };
+        const auto granted = [&] {
+            goes_on = false;
+            look_for_end_.helped();
+        };
+        errc why{};
+        do {
+            for (unsigned pause = first_pause << looks; pause > 0; --pause) { spin_hint(); }
+            why = acquire_or(d, mine, refused, granted);
+        } while (goes_on && why != errc::out_of_memory);
+        return why;
     }
 
     void enqueue(claim& c, const demand& d, time_point now, step& s) noexcept {
@@ -417,7 +413,7 @@ private:
         return std::min(longest, horizon_ - loop_.now());
     }
 
-    unsigned looked_in_vain_ = 0; // by those who look again, since it last helped; under the lock
+    brief_look look_for_end_; // of others' holds, before queueing; under the lock
 };
 
 inline void domain_core::resume(work& w, disposition d) noexcept {

@@ -58,7 +58,7 @@ protected:
                 refusal = sweep ? home_->try_acquire_swept(demand_, claim_) : home_->try_acquire(demand_, claim_);
             }
             why_ = refusal;
-            if (claim_ != nullptr && claim_->has_dma_buf) [[unlikely]] { why_ = home_->enter(*claim_); }
+            enter_gate();
         }
         return why_ != errc::would_block;
     }
@@ -75,7 +75,8 @@ protected:
             return false;
         }
         if (!claim_->has_dma_buf) [[likely]] { return false; }
-        return enter_gate() && publish_granted(waiter);
+        enter_gate();
+        return why_ == errc::would_block && publish_granted(waiter);
     }
 
     /// As `begin`, after `try_now`.
@@ -195,14 +196,13 @@ private:
     [[nodiscard]] bool look_again() noexcept {
         if (transaction_ != nullptr || claim_ != nullptr) { return false; }
         why_ = home_->look_again_if_it_pays(demand_, claim_);
-        if (claim_ != nullptr && claim_->has_dma_buf) [[unlikely]] { why_ = home_->enter(*claim_); }
+        enter_gate();
         return why_ != errc::would_block;
     }
 
-    /// Returns: whether a device has to be waited for.
-    [[nodiscard]] bool enter_gate() noexcept {
-        why_ = home_->enter(*claim_);
-        return why_ == errc::would_block;
+    /// A set that has been granted is not to be had before its devices have finished: `would_block` then.
+    void enter_gate() noexcept {
+        if (claim_ != nullptr && claim_->has_dma_buf) [[unlikely]] { why_ = home_->enter(*claim_); }
     }
 
     [[nodiscard, gnu::noinline]] guard fail() {

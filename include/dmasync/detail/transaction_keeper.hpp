@@ -242,10 +242,7 @@ private:
         std::uint32_t seen = 0;
         for (const request& r : set) { seen |= r.buffer == nullptr ? 0 : r.buffer->state; }
         const bool gated = (seen & buffer_node::dma_buf) != 0;
-        claim* into = t.hold();
-        if (into == nullptr || claim_pool::room(*into) < into->size + set.size()) {
-            into = hold_with_room(t, set.size(), s);
-        }
+        claim* into = hold_with_room(t, set.size(), s);
         if (gated && t.held != nullptr && into != nullptr) { into = pool_.take(set.size()); }
         if (into == nullptr) { return errc::out_of_memory; }
         const bool fresh = into != t.held;
@@ -274,10 +271,14 @@ private:
 
     /// The hold of a transaction, moved to a larger record when it has no room; a fresh record when there is no hold yet.
     /// Null when the pool has none.
-    [[nodiscard, gnu::noinline]] claim* hold_with_room(transaction_state& t, std::size_t more, step& s) noexcept {
+    [[nodiscard, gnu::always_inline]] claim* hold_with_room(transaction_state& t, std::size_t more, step& s) noexcept {
+        claim* c = t.hold();
+        if (c == nullptr) { return pool_.take(more); }
+        return claim_pool::room(*c) >= c->size + more ? c : enlarge(t, more, s);
+    }
+
+    [[nodiscard, gnu::noinline]] claim* enlarge(transaction_state& t, std::size_t more, step& s) noexcept {
         claim* old = t.hold();
-        if (old == nullptr) { return pool_.take(more); }
-        if (claim_pool::room(*old) >= old->size + more) { return old; }
         claim* larger = pool_.take(old->size + more);
         if (larger == nullptr) { return nullptr; }
         own(*larger, t);
