@@ -14,13 +14,12 @@
 #include <doctest/doctest.h>
 #include <support/callback.hpp>
 #include <support/pipe.hpp>
+#include <support/replaced_new.hpp>
 
 #include <array>
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -32,40 +31,13 @@ namespace {
 
 thread_local long until_failure = -1; // allocations that still succeed; negative: all
 
-[[gnu::noinline]] void* allocate(std::size_t size, std::size_t alignment) noexcept {
-    if (until_failure == 0) { return nullptr; }
-    if (until_failure > 0) { --until_failure; }
-    // NOLINTNEXTLINE(cppcoreguidelines-no-malloc): this is what replaces new
-    return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-}
-
-[[gnu::noinline]] void* allocate_or_throw(std::size_t size, std::size_t alignment) {
-    void* p = allocate(size, alignment);
-#if defined(__cpp_exceptions)
-    if (p == nullptr) { throw std::bad_alloc{}; }
-#else
-    if (p == nullptr) { std::abort(); }
-#endif
-    return p;
-}
-
-constexpr std::size_t usual = alignof(std::max_align_t);
-
 } // namespace
 
-// NOLINTBEGIN(cppcoreguidelines-no-malloc)
-[[gnu::noinline]] void* operator new(std::size_t size) { return allocate_or_throw(size, usual); }
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
-    return allocate_or_throw(size, static_cast<std::size_t>(alignment));
+[[gnu::noinline]] void* support::allocate(std::size_t size, std::size_t alignment) noexcept {
+    if (until_failure == 0) { return nullptr; }
+    if (until_failure > 0) { --until_failure; }
+    return allocate_from_heap(size, alignment);
 }
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
-    return allocate(size, static_cast<std::size_t>(alignment));
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-// NOLINTEND(cppcoreguidelines-no-malloc)
 
 using namespace dmasync;
 

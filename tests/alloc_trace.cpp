@@ -6,28 +6,20 @@
 #include <dmasync/trace.hpp>
 
 #include <doctest/doctest.h>
+#include <support/replaced_new.hpp>
 
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <cstdlib>
-#include <new>
 
 namespace {
 std::atomic<long> allocations{0};
 } // namespace
 
-// Not inlined: GCC would see free() take what it knows to come from new.
-// NOLINTBEGIN(cppcoreguidelines-no-malloc): this is what replaces new
-[[gnu::noinline]] void* operator new(std::size_t size) {
+void* support::allocate(std::size_t size, std::size_t alignment) noexcept {
     ++allocations;
-    void* p = std::malloc(size);
-    if (p == nullptr) { std::abort(); }
-    return p;
+    return allocate_from_heap(size, alignment);
 }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-// NOLINTEND(cppcoreguidelines-no-malloc)
 
 using namespace dmasync;
 

@@ -154,24 +154,19 @@ void two_threads_dmasync_lock(benchmark::State& state) {
 }
 BENCHMARK(two_threads_dmasync_lock)->UseManualTime();
 
-void two_threads_disjoint_one_domain(benchmark::State& state) {
+void disjoint(benchmark::State& state, domain workplace::*of_other_thread) {
     workplace w;
     for (std::size_t i = 0; i < 4; ++i) {
         w.furnish(0, i, w.first, w.low[i]);
-        w.furnish(1, 4 + i, w.first, w.high[i]);
+        w.furnish(1, 4 + i, w.*of_other_thread, w.high[i]);
     }
     w.run(state, own_four);
 }
+
+void two_threads_disjoint_one_domain(benchmark::State& state) { disjoint(state, &workplace::first); }
 BENCHMARK(two_threads_disjoint_one_domain)->UseManualTime();
 
-void two_threads_disjoint_two_domains(benchmark::State& state) {
-    workplace w;
-    for (std::size_t i = 0; i < 4; ++i) {
-        w.furnish(0, i, w.first, w.low[i]);
-        w.furnish(1, 4 + i, w.second, w.high[i]);
-    }
-    w.run(state, own_four);
-}
+void two_threads_disjoint_two_domains(benchmark::State& state) { disjoint(state, &workplace::second); }
 BENCHMARK(two_threads_disjoint_two_domains)->UseManualTime();
 
 } // namespace
