@@ -6,6 +6,7 @@
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_set.hpp>
 #include <dmasync/manual_loop.hpp>
+#include <dmasync/transaction.hpp>
 
 #include <doctest/doctest.h>
 #include <support/probe.hpp>
@@ -77,6 +78,37 @@ TEST_CASE("a lease is given by the domain, the set or the lock, the nearest one 
         const guard held = own.try_lock({.lease = 10ms});
         CHECK(held.expires_at() == f.loop.now() + 10ms);
     }
+}
+
+TEST_CASE("what a lock or a set was given does not stick to the next one, though it uses the same record") {
+    fixture f{1s};
+    const auto lease_of = [&f](guard held) { return held.expires_at() - f.loop.now(); };
+    std::optional<lock_set> first;
+    first.emplace(f.media, "first", lock_options{.lease = 100ms});
+    first->add(f.a, access::write);
+    lock_set second{f.media, "second", {.lease = 200ms}};
+    second.add(f.a, access::write);
+    for (int round = 0; round < 2; ++round) {
+        CHECK(lease_of(try_lock(write(f.a), lock_options{.lease = 10ms})) == 10ms);
+        CHECK(lease_of(try_lock(write(f.a))) == 1s);
+        CHECK(lease_of(first->try_lock()) == 100ms);
+        CHECK(lease_of(second.try_lock()) == 200ms);
+        CHECK(lease_of(first->try_lock()) == 100ms);
+        CHECK(lease_of(try_lock(write(f.a))) == 1s);
+        CHECK(lease_of(try_lock(write(f.a), lock_options{.lease = 20ms})) == 20ms);
+    }
+    CHECK(lease_of(first->try_lock()) == 100ms);
+    first.emplace(f.media, "first", lock_options{.lease = 300ms}); // where the other one was
+    first->add(f.a, access::write);
+    CHECK(lease_of(first->try_lock()) == 300ms);
+    {
+        transaction t{f.media, {.lease = 30ms}};
+        t.blocking_lock(write(f.a));
+        CHECK(t.expires_at() == f.loop.now() + 30ms);
+    }
+    transaction t{f.media};
+    t.blocking_lock(write(f.a));
+    CHECK(t.expires_at() == f.loop.now() + 1s);
 }
 
 TEST_CASE("a hold without lease lasts as long as it likes") {

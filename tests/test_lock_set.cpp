@@ -28,6 +28,11 @@ struct fixture {
 
 probe hold(lock_set& s, guard& out, std::error_code& ec) { out = co_await s.lock(ec); }
 
+probe hold_until(lock_set& s, event_loop::time_point deadline, guard& out, std::error_code& ec) {
+    const lock_options options{.deadline = deadline};
+    out = co_await s.lock(options, ec);
+}
+
 } // namespace
 
 TEST_CASE("a set is filled once and locked every frame") {
@@ -53,6 +58,19 @@ TEST_CASE("a set waits like any other lock") {
     other.unlock();
     f.loop.run_ready();
     CHECK(held);
+}
+
+TEST_CASE("a set waits until its deadline, and is free to be locked again then") {
+    fixture f;
+    f.set.add(f.a, access::write);
+    guard other = try_lock(write(f.a));
+    guard held;
+    const probe p = hold_until(f.set, f.loop.now() + 1s, held, f.ec);
+    CHECK(!p.done());
+    f.loop.advance(1s);
+    CHECK(f.ec == errc::timed_out);
+    other.unlock();
+    CHECK(f.set.try_lock());
 }
 
 TEST_CASE("a thread blocks on a set") {

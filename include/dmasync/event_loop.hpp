@@ -57,7 +57,7 @@ public:
 
     /// The steady clock, read the cheap way. Threads: any.
     [[nodiscard]] static time_point coarse_clock() noexcept {
-        timespec t{};
+        timespec t; // NOLINT(cppcoreguidelines-pro-type-member-init): it is set, and this is the way of every lock
         ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
         return time_point{std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec}};
     }

@@ -186,12 +186,12 @@ protected:
         return bytes(claim_ == nullptr ? nullptr : &claim_->entries[index], writing, ec);
     }
 
+    explicit guard(detail::claim& held) noexcept : claim_{&held} {}
+    explicit guard(detail::failure why) noexcept : error_{why} {}
+
 private:
     friend class lock_operation;
     friend class transaction;
-
-    explicit guard(detail::claim& held) noexcept : claim_{&held} {}
-    explicit guard(detail::failure why) noexcept : error_{why} {}
 
     detail::failure give_back() noexcept {
         if (claim_ == nullptr) { return errc::not_locked; }
@@ -317,6 +317,13 @@ public:
     guard_of() noexcept = default;
     explicit guard_of(guard g) noexcept : guard{std::move(g)} {}
 
+private:
+    friend class lock_operation;
+
+    explicit guard_of(detail::claim& held) noexcept : guard{held} {}
+    explicit guard_of(detail::failure why) noexcept : guard{why} {}
+
+public:
     /// The bytes of the buffer that was given as number `Index`: const for a reader, mutable for a writer.
     /// Errors: as `guard::bytes`.
     template <std::size_t Index>

@@ -69,13 +69,15 @@ namespace detail {
 /// Stands for options that were not given: nothing to build, nothing to copy.
 struct no_options {
     static constexpr const lock_options& value = no_lock_options;
+    static constexpr options_mark mark = mark_of_none;
 };
 
 struct given_options {
     lock_options value;
+    static constexpr options_mark mark = not_marked;
 };
 
-/// What the arguments of a lock come to: requests first, then options, then an error code.
+/// What the arguments of a lock come to: requests first, then options, then an error code. Those two are looked at, not kept.
 template <class Options, access... Modes>
 struct lock_arguments {
     using guard_type = guard_of<Modes...>;
@@ -83,8 +85,6 @@ struct lock_arguments {
 
     std::array<request, sizeof...(Modes)> set;
     [[no_unique_address]] Options options;
-    std::error_code* ec = nullptr;
-    call_site place; // of the first request
 
     template <class... Args>
     explicit lock_arguments(Args&... args) noexcept {
@@ -94,11 +94,28 @@ struct lock_arguments {
 
     template <access Mode>
     void put(const lock_request<Mode>& r, request*& next) noexcept {
-        if (next == set.data()) { place = r.place; }
         *next++ = {r.node, Mode};
     }
     void put(const lock_options& o, request*&) noexcept { options.value = o; }
-    void put(std::error_code& e, request*&) noexcept { ec = &e; }
+    static void put(const std::error_code&, request*&) noexcept {}
+
+    /// The place of the first request.
+    template <class First, class... Rest>
+    [[nodiscard]] static call_site place_in(const First& first, const Rest&...) noexcept {
+        return first.place;
+    }
+
+    /// Null when there is no error code among them.
+    template <class First, class... Rest>
+    [[nodiscard]] static std::error_code* error_in(First& first, Rest&... rest) noexcept {
+        if constexpr (std::is_same_v<First, std::error_code>) {
+            return &first;
+        } else if constexpr (sizeof...(rest) == 0) {
+            return nullptr;
+        } else {
+            return error_in(rest...);
+        }
+    }
 
     [[nodiscard]] domain_state* home() const noexcept {
         return set[0].buffer == nullptr ? nullptr : static_cast<buffer_state*>(set[0].buffer)->owner;
@@ -145,19 +162,28 @@ public:
 
     template <class... Args>
     explicit lock_awaitable(Args&... args) noexcept
-        : Arguments{args...}, lock_operation{this->home(), this->set, this->options.value, this->ec, this->place} {}
+        : Arguments{args...}, lock_operation{this->home(),
+                                             this->set,
+                                             this->options.value,
+                                             this->options.mark,
+                                             this->error_in(args...),
+                                             this->place_in(args...)} {}
+
+    lock_awaitable(const lock_awaitable&) = delete;
+    lock_awaitable& operator=(const lock_awaitable&) = delete;
+    [[gnu::always_inline]] ~lock_awaitable() {} // inline: the outcome has been taken by then, nearly always
 
     [[nodiscard]] bool await_ready() const noexcept { return false; } // one critical section grants or queues
     [[nodiscard, gnu::always_inline]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->begin(h); }
-    [[nodiscard, gnu::always_inline]] guard_type await_resume() { return guard_type{this->take()}; }
+    [[nodiscard, gnu::always_inline]] guard_type await_resume() { return this->template take<guard_type>(); }
 
     [[nodiscard]] guard_type block_and_take() {
         this->block();
-        return guard_type{this->take()};
+        return this->template take<guard_type>();
     }
     [[nodiscard]] guard_type try_and_take() {
         this->try_only();
-        return guard_type{this->take_tried()};
+        return this->template take_tried<guard_type>();
     }
 };
 

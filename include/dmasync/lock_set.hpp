@@ -29,11 +29,10 @@ class lock_set {
 public:
     /// `defaults` hold for every lock that does not say otherwise; its stop token and deadline are not kept.
     explicit lock_set(domain& d, dmasync::name name = {}, const lock_options& defaults = {}) noexcept
-        : state_{d.state_}, defaults_{defaults} {
+        : state_{d.state_}, mark_{d.state_->register_set()}, defaults_{defaults} {
         defaults_.name = name;
         defaults_.stop = {};
         defaults_.deadline = event_loop::time_point::max();
-        state_->register_set();
     }
     lock_set(const lock_set&) = delete;
     lock_set& operator=(const lock_set&) = delete;
@@ -68,14 +67,17 @@ public:
     class [[nodiscard]] awaitable : own_options, lock_operation {
     public:
         awaitable(lock_set& s, std::error_code* ec, call_site where) noexcept
-            : lock_operation{s.state_, s.requests_, s.defaults_, ec, where, &s.live_} {}
+            : lock_operation{s.state_, s.requests_, s.defaults_, s.mark_, ec, where, &s.live_} {}
         awaitable(lock_set& s, const lock_options& o, std::error_code* ec, call_site where) noexcept
-            : own_options{s.with_defaults(o)}, lock_operation{s.state_, s.requests_, *this->value,
+            : own_options{s.with_defaults(o)}, lock_operation{s.state_, s.requests_, *this->value, detail::not_marked,
                                                               ec,       where,       &s.live_} {}
+        awaitable(const awaitable&) = delete;
+        awaitable& operator=(const awaitable&) = delete;
+        [[gnu::always_inline]] ~awaitable() {} // as dmasync::lock's
 
         [[nodiscard]] bool await_ready() const noexcept { return false; } // as dmasync::lock
-        [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }
-        [[nodiscard]] guard await_resume() { return take(); }
+        [[nodiscard, gnu::always_inline]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }
+        [[nodiscard, gnu::always_inline]] guard await_resume() { return take(); }
 
         [[nodiscard]] guard block_and_take() {
             block();
@@ -187,6 +189,7 @@ private:
     }
 
     detail::domain_state* state_; // kept alive by being registered there
+    const detail::options_mark mark_;
     std::vector<buffer> buffers_;
     std::vector<detail::request> requests_; // invariant: one for each of buffers_, in the same order
     detail::claim* live_ = nullptr;         // the acquisition that is going on; changed under the domain's lock

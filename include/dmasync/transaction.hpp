@@ -20,6 +20,7 @@
 #include <dmasync/lock_options.hpp>
 
 #include <coroutine>
+#include <optional>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -48,7 +49,8 @@ concept describes_part =
 class transaction : private guard {
 public:
     /// `options` hold for every lock; the deadline is for the last of them.
-    explicit transaction(domain& d, const lock_options& options = {}) noexcept : home_{d.state_}, options_{options} {}
+    explicit transaction(domain& d) noexcept : home_{d.state_} {}
+    transaction(domain& d, const lock_options& options) noexcept : home_{d.state_}, own_options_{options} {}
     transaction(const transaction&) = delete;
     transaction& operator=(const transaction&) = delete;
     ~transaction() {
@@ -141,8 +143,15 @@ private:
         return held == nullptr ? guard{detail::failure{why}} : guard{*held};
     }
 
+    [[nodiscard]] const lock_options& options() const noexcept {
+        return own_options_ ? *own_options_ : detail::no_lock_options;
+    }
+    [[nodiscard]] detail::options_mark mark() const noexcept {
+        return own_options_ ? detail::not_marked : detail::mark_of_none;
+    }
+
     detail::domain_state* home_;
-    lock_options options_;
+    std::optional<lock_options> own_options_;
     detail::transaction_state state_{guard::claim_};
 };
 
@@ -153,12 +162,23 @@ public:
     template <class... Args>
     explicit part_awaitable(transaction& t, Args&... args) noexcept
         : Arguments{args...},
-          lock_operation{
-              this->home() == t.home_ ? t.home_ : nullptr, this->set, t.options_, this->ec, this->place, t.state_} {}
+          lock_operation{this->home() == t.home_ ? t.home_ : nullptr,
+                         this->set,
+                         t.options(),
+                         t.mark(),
+                         this->error_in(args...),
+                         this->place_in(args...),
+                         t.state_} {}
 
-    [[nodiscard]] bool await_ready() noexcept { return this->try_now(); }
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->suspend(h); }
-    void await_resume() { this->take_part(); }
+    part_awaitable(const part_awaitable&) = delete;
+    part_awaitable& operator=(const part_awaitable&) = delete;
+    [[gnu::always_inline]] ~part_awaitable() {} // as dmasync::lock's
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; } // as dmasync::lock
+    [[nodiscard, gnu::always_inline]] bool await_suspend(std::coroutine_handle<> h) noexcept {
+        return this->begin_part(h);
+    }
+    [[gnu::always_inline]] void await_resume() { this->take_part(); }
     void block_and_take() {
         this->block();
         this->take_part();
@@ -169,30 +189,30 @@ public:
 class [[nodiscard]] transaction::restart_awaitable : lock_operation {
 public:
     restart_awaitable(transaction& t, std::error_code* ec) noexcept
-        : lock_operation{t.home_, {}, t.options_, ec, {}, t.state_}, subject_{t} {}
+        : lock_operation{t.home_, {}, t.options(), t.mark(), ec, {}, t.state_}, subject_{t} {}
 
     [[nodiscard]] bool await_ready() noexcept {
         if (subject_.state_.done || subject_.state_.waiting != nullptr) {
-            why_ = subject_.state_.done ? errc::transaction_done : errc::already_locked;
+            asked_.why = subject_.state_.done ? errc::transaction_done : errc::already_locked;
             return true;
         }
         static_cast<void>(home_->give_back(subject_.state_, true));
-        claim_ = std::exchange(subject_.state_.contended, nullptr);
-        if (claim_ != nullptr) { home_->prepare_again(*claim_); }
-        return claim_ == nullptr;
+        asked_.mine = std::exchange(subject_.state_.contended, nullptr);
+        if (asked_.mine != nullptr) { home_->prepare_again(*asked_.mine); }
+        return asked_.mine == nullptr;
     }
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return wait(h, false); }
     void await_resume() {
-        if (claim_ != nullptr) { why_ = end_wait_again(); }
-        detail::deliver(why_.code(), ec_, "dmasync: transaction::restart");
+        if (asked_.mine != nullptr) { asked_.why = end_wait_again(); }
+        detail::deliver(asked_.why.code(), ec_, "dmasync: transaction::restart");
     }
     void block_and_take() {
         if (!await_ready()) {
             if (home_->is_loop_thread()) {
                 give_back();
-                why_ = errc::would_deadlock;
+                asked_.why = errc::would_deadlock;
             } else if (wait(nullptr, true)) {
-                home_->block(*claim_);
+                home_->block(*asked_.mine);
             }
         }
         await_resume();
@@ -200,11 +220,11 @@ public:
 
 private:
     [[nodiscard]] bool wait(std::coroutine_handle<> h, bool blocking) noexcept {
-        detail::claim& c = *claim_;
+        detail::claim& c = *asked_.mine;
         c.waiter = h;
         c.blocking = blocking;
         heed_stop();
-        return home_->wait_again(subject_.state_, c, demand_.options);
+        return home_->wait_again(subject_.state_, c, asked_);
     }
 
     transaction& subject_;

@@ -83,7 +83,9 @@ struct device_place {
 class device_lock : public dmasync::lock_operation {
 public:
     device_lock(device_place& p, access mode, const lock_options& o, std::error_code& ec)
-        : lock_operation{p.media, set_, options_, &ec, {}}, set_{request{p.screen, mode}}, options_{o} {}
+        : lock_operation{p.media, set_, options_, dmasync::detail::not_marked, &ec, {}},
+          set_{request{p.screen, mode}},
+          options_{o} {}
 
     [[nodiscard]] guard block_and_take() {
         block();
@@ -186,9 +188,10 @@ void own_brackets_or_expiry() {
 void expiry_seen() {
     device_place p{10ms};
     const std::array<request, 1> set{request{p.screen, access::write}};
-    dmasync::detail::claim* held = nullptr;
-    const errc why = p.media->try_acquire({set, dmasync::detail::no_lock_options, {}}, held);
-    check(why == errc{} && !p.media->enter(*held), "a free buffer can be had");
+    dmasync::detail::inquiry asked{set, dmasync::detail::no_lock_options, dmasync::detail::mark_of_none};
+    const dmasync::detail::verdict v = p.media->acquire(asked);
+    dmasync::detail::claim* held = asked.mine;
+    check(v == dmasync::detail::verdict::gated && !p.media->enter(*held), "a free buffer can be had");
     p.loop.set(p.loop.now() + 1s);
     canary before;
     run_threads({

@@ -65,7 +65,8 @@ struct actor {
 /// `dmasync::lock` for sets that are known at run time only.
 class any_lock : dmasync::lock_operation {
 public:
-    explicit any_lock(actor& a) noexcept : lock_operation{home_of(a), {a.wants.data(), a.size}, a.options, &a.ec, {}} {}
+    explicit any_lock(actor& a) noexcept
+        : lock_operation{home_of(a), {a.wants.data(), a.size}, a.options, dmasync::detail::not_marked, &a.ec, {}} {}
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }

@@ -40,22 +40,57 @@ public:
 
     /// Grants the whole of `set` to `c`, or nothing of it (S2).
     /// Errors: `empty_set`, `wrong_domain`, `duplicate_buffer`, `closed`; `would_block` when it has to wait for others.
-    [[nodiscard, gnu::always_inline]] errc try_grant(claim_node& c, std::span<const request> set) noexcept {
-        c.size = 0;
-        c.has_dma_buf = false;
-        return append(c, set, [](const request& r) { return obstacle_to_newcomer(r); });
+    [[nodiscard, gnu::always_inline]] errc try_grant(claim_node& c, const std::span<const request>& set) noexcept {
+        if (set.empty()) { return errc::empty_set; }
+        std::uint32_t seen = 0;
+        if (const request* refused = mark_whole(c, set, seen); refused != nullptr) {
+            return unmark_again(set, *refused);
+        }
+        c.has_dma_buf = (seen & buffer_node::dma_buf) != 0;
+        return errc{};
+    }
+
+    /// The same in two steps, for a set that is not empty. `seen`: the states of all its buffers.
+    /// Returns: null when it is granted; else the first request that cannot be, for `unmark_again` to say why.
+    [[nodiscard, gnu::always_inline]] const request* mark_whole(claim_node& c, const std::span<const request>& set,
+                                                                std::uint32_t& seen) noexcept {
+        return append(c, 0, set, seen, [](const request& r) { return is_free_for_newcomer(r); });
+    }
+    [[nodiscard, gnu::noinline]] errc unmark_again(std::span<const request> set, const request& refused) noexcept {
+        return give_up(set, refused, [](const request& r) { return obstacle_to_newcomer(r); });
     }
 
     /// The same for a claim of a transaction, beside what that claim has been granted before.
     /// Further error: `already_locked` when the transaction has one of the buffers.
-    [[nodiscard, gnu::always_inline]] errc try_extend(claim_node& c, std::span<const request> set,
+    [[nodiscard, gnu::always_inline]] errc try_extend(claim_node& c, const std::span<const request>& set,
                                                       decisions& out) noexcept {
         transaction_node& t = *c.owner;
-        if (!std::exchange(t.has_ticket, true)) { t.ticket = next_ticket_++; }
+        draw_ticket(t);
         const std::uint32_t before = c.size;
-        const errc why = append(c, set, [&t](const request& r) { return obstacle_to(t, r); });
-        if (why == errc{}) { list_unfinished(c, before, out); }
-        return why;
+        const auto obstacle = [&t](const request& r) { return obstacle_to(t, r); };
+        if (set.empty()) [[unlikely]] { return errc::empty_set; }
+        std::uint32_t seen = 0;
+        const request* refused = append(c, before, set, seen, [&](const request& r) { return obstacle(r) == errc{}; });
+        if (refused != nullptr) [[unlikely]] { return give_up(set, *refused, obstacle); }
+        if ((seen & buffer_node::dma_buf) != 0) { c.has_dma_buf = true; }
+        list_unfinished(c, before, out);
+        return errc{};
+    }
+
+    /// The same for the common case: one buffer, which nobody else has anything to do with, nor any device.
+    /// `c` has room, and has been granted `before` buffers. Returns: whether it was granted; nothing has changed otherwise.
+    [[nodiscard, gnu::always_inline]] bool try_extend_idle(claim_node& c, std::uint32_t before, transaction_node& t,
+                                                           const request& r) noexcept {
+        buffer_node* b = r.buffer;
+        if (b == nullptr || b->home != this || (b->state & ~buffer_node::orphan) != 0) [[unlikely]] { return false; }
+        draw_ticket(t);
+        mark(*b, r.mode);
+        entry& e = c.entries[before];
+        e.buffer = b;
+        e.mode = r.mode;
+        b->unfinished.push_back(e);
+        c.size = before + 1;
+        return true;
     }
 
     /// Whether a claim of a transaction that would have to wait must not.
@@ -107,9 +142,15 @@ public:
     }
 
     /// The claim of a transaction is complete (R4): nobody takes it back any more.
-    static void complete(claim_node& c) noexcept {
-        forget_unfinished(c);
+    /// Returns: whether it still has all that it was granted.
+    static bool complete(claim_node& c) noexcept {
+        bool whole = true;
+        for (entry& e : c.set()) {
+            whole &= entry_list::is_linked(e);
+            if (entry_list::is_linked(e)) { entry_list::erase(e); }
+        }
         c.owner = nullptr;
+        return whole;
     }
 
     /// Makes the sole reader of a buffer its writer; nobody waits for it, so nobody is overtaken.
@@ -135,12 +176,25 @@ public:
     /// Ends a hold.
     /// Returns: whether `pass_on` has to follow: somebody waits for one of its buffers, or one is an orphan.
     [[nodiscard]] static bool release(const claim_node& c) noexcept {
+        if (c.owner != nullptr) { forget_unfinished(c); }
         std::uint32_t seen = 0;
-        if (c.owner != nullptr) [[unlikely]] { forget_unfinished(c); }
         for (const entry& e : c.set()) {
             if (e.buffer != nullptr) { seen |= unmark(*e.buffer, e.mode); }
         }
-        return (seen & (buffer_node::waited | buffer_node::orphan)) != 0;
+        return (seen & wanted) != 0;
+    }
+
+    /// The same for a claim that is no transaction's and has all that it was granted, which is something.
+    /// Returns: 0, or those of the bits `waited` and `orphan` that one of its buffers has.
+    [[nodiscard, gnu::always_inline]] static std::uint32_t release_whole(const claim_node& c) noexcept {
+        std::uint32_t seen = 0;
+        std::uint32_t left = c.size;
+        const entry* e = c.entries;
+        do {
+            seen |= unmark(*e->buffer, e->mode);
+            ++e;
+        } while (--left != 0);
+        return seen & wanted;
     }
 
     /// Grants what may go now that a hold has been released.
@@ -192,48 +246,46 @@ private:
         return older(a.claim->ticket, b.claim->ticket);
     }
 
-    /// Grants `set` to `c`, behind what it has, unless `obstacle(request)` names one.
+    static constexpr std::uint32_t wanted = buffer_node::waited | buffer_node::orphan;
+
+    /// Grants `set` to `c`, as its entries from `first` on, if each `is_free(request)`.
+    /// Returns: null, or the first that is not to be had. Those before it are marked then.
     ///
     /// A buffer that stands twice in a set shows when it is looked for: a writer finds himself in his own way. Readers do
     /// not, so they leave the number of the attempt.
-    template <class Obstacle>
-    [[nodiscard, gnu::always_inline]] errc append(claim_node& c, std::span<const request> set,
-                                                  Obstacle obstacle_to_it) noexcept {
-        const std::uint64_t attempt = ++attempts_;
-        entry* e = c.entries + c.size;
-        std::uint32_t seen = 0;
-        for (const request& r : set) {
-            errc obstacle = errc::wrong_domain;
-            if (r.buffer != nullptr && r.buffer->home == this) [[likely]] { obstacle = obstacle_to_it(r); }
-            if (!is_write(r.mode) && obstacle == errc{} && std::exchange(r.buffer->attempt, attempt) == attempt)
-                [[unlikely]] {
-                obstacle = errc::duplicate_buffer;
+    template <class IsFree>
+    [[nodiscard, gnu::always_inline]] const request* append(claim_node& c, std::uint32_t first,
+                                                            const std::span<const request>& set, std::uint32_t& seen,
+                                                            IsFree is_free) noexcept {
+        ++attempts_;
+        entry* e = c.entries + first;
+        const request* r = set.data();
+        const request* const end = r + set.size();
+        do {
+            if (r->buffer == nullptr || r->buffer->home != this || !is_free(*r)) [[unlikely]] { return r; }
+            if (!is_write(r->mode) && std::exchange(r->buffer->attempt, attempts_) == attempts_) [[unlikely]] {
+                return r;
             }
-            if (obstacle != errc{}) [[unlikely]] {
-                return give_up(set, static_cast<std::size_t>(&r - set.data()), obstacle, obstacle_to_it);
-            }
-            seen |= mark(*r.buffer, r.mode);
-            e->buffer = r.buffer;
-            e->mode = r.mode;
+            seen |= mark(*r->buffer, r->mode);
+            e->buffer = r->buffer;
+            e->mode = r->mode;
             ++e;
-        }
-        if (set.empty()) [[unlikely]] { return errc::empty_set; }
-        c.size += static_cast<std::uint32_t>(set.size());
-        c.has_dma_buf |= (seen & buffer_node::dma_buf) != 0;
-        return errc{};
+        } while (++r != end);
+        c.size = first + static_cast<std::uint32_t>(set.size());
+        return nullptr;
     }
 
-    /// What keeps a newcomer from a buffer. Every waiter is older than a newcomer.
-    [[nodiscard]] static errc obstacle_to_newcomer(const request& r) noexcept {
+    /// Whether a newcomer may have a buffer. Every waiter is older than a newcomer.
+    [[nodiscard]] static bool is_free_for_newcomer(const request& r) noexcept {
         constexpr std::uint32_t bars_reader = buffer_node::writer | buffer_node::waiting_writer | buffer_node::closed;
         constexpr std::uint32_t bars_writer = bars_reader | buffer_node::readers | buffer_node::waiting_reader;
-        const std::uint32_t state = r.buffer->state;
-        if (is_write(r.mode)) {
-            if ((state & bars_writer) == 0) [[likely]] { return errc{}; }
-        } else if ((state & bars_reader) == 0) {
-            return errc{};
-        }
-        return (state & buffer_node::closed) != 0 ? errc::closed : errc::would_block;
+        return (r.buffer->state & (is_write(r.mode) ? bars_writer : bars_reader)) == 0;
+    }
+
+    /// What keeps a newcomer from it.
+    [[nodiscard]] static errc obstacle_to_newcomer(const request& r) noexcept {
+        if (is_free_for_newcomer(r)) { return errc{}; }
+        return (r.buffer->state & buffer_node::closed) != 0 ? errc::closed : errc::would_block;
     }
 
     /// What keeps a transaction from a buffer.
@@ -250,26 +302,25 @@ private:
         return held || is_awaited_by_older(b, r.mode, t.ticket) ? errc::would_block : errc{};
     }
 
-    /// Undoes the marks of a set that cannot be granted, and looks for what would refuse it for good further on.
+    /// Undoes the marks of a set that cannot be granted.
+    /// Returns: what refuses it for good, wherever that is in the set; else `would_block`.
     template <class Obstacle>
-    [[nodiscard, gnu::noinline]] errc give_up(std::span<const request> set, std::size_t marked, errc obstacle,
-                                              const Obstacle& obstacle_to_it) noexcept {
-        for (const request& r : set.first(marked)) {
-            r.buffer->state -= weight(r.mode);
-            r.buffer->sequence -= is_write(r.mode) ? 1U : 0U;
-        }
+    [[nodiscard]] errc give_up(std::span<const request> set, const request& refused,
+                               const Obstacle& obstacle_to_it) noexcept {
+        unmark_before(set, refused);
         const std::uint64_t attempt = ++attempts_;
         for (const request& r : set) {
-            if (obstacle != errc::would_block) { break; }
-            if (r.buffer == nullptr || r.buffer->home != this) {
-                obstacle = errc::wrong_domain;
-            } else if (std::exchange(r.buffer->attempt, attempt) == attempt) {
-                obstacle = errc::duplicate_buffer;
-            } else if (const errc e = obstacle_to_it(r); e != errc{}) {
-                obstacle = e;
-            }
+            if (r.buffer == nullptr || r.buffer->home != this) { return errc::wrong_domain; }
+            if (std::exchange(r.buffer->attempt, attempt) == attempt) { return errc::duplicate_buffer; }
+            const errc obstacle = obstacle_to_it(r);
+            if (obstacle != errc{} && obstacle != errc::would_block) { return obstacle; }
         }
-        return obstacle;
+        return errc::would_block;
+    }
+
+    /// A transaction is as old as its first lock.
+    void draw_ticket(transaction_node& t) noexcept {
+        if (!std::exchange(t.has_ticket, true)) { t.ticket = next_ticket_++; }
     }
 
     void have_others_give_way(const claim_node& c, decisions& out) const noexcept {
@@ -295,6 +346,14 @@ private:
 
     [[nodiscard]] static constexpr std::uint32_t weight(access mode) noexcept {
         return is_write(mode) ? buffer_node::writer : buffer_node::reader;
+    }
+
+    /// As if those before `refused` had not been marked.
+    static void unmark_before(std::span<const request> set, const request& refused) noexcept {
+        for (const request* r = set.data(); r != &refused; ++r) {
+            r->buffer->state -= weight(r->mode);
+            r->buffer->sequence -= is_write(r->mode) ? 1U : 0U;
+        }
     }
 
     static std::uint32_t mark(buffer_node& b, access mode) noexcept {

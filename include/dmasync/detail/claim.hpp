@@ -48,38 +48,42 @@ enum class phase : std::uint8_t {
 /// Why not in the awaiter: the hold outlives it, and moving a linked record into the guard would cost every lock a
 /// second critical section.
 struct claim : claim_node, timed, work, list_hook<patience_tag> {
-    claim(domain_state& h, entry* room, std::uint32_t size_class, function& resume, function& on_fence) noexcept
-        : work{resume}, home{&h}, pool_class{size_class}, fence_end{*this, on_fence} {
-        entries = room;
+    claim(domain_state& h, entry* first, std::uint32_t capacity, std::uint32_t size_class, function& resume,
+          function& on_fence) noexcept
+        : work{resume}, home{&h}, pool_class{size_class}, room{capacity}, fence_end{*this, on_fence} {
+        entries = first;
     }
 
+    // What every lock touches is in as few cache lines as can be: what is inherited, and from here to `next_free`.
     domain_state* home;               // fixed
     std::uint32_t pool_class;         // fixed
+    std::uint32_t room;               // fixed: for so many buffers
     atomic<phase> state{phase::idle}; // read without the lock only by its owner
-    failure why{};                    // why it failed, or is going to when it is about to wait
-    bool plain = false;               // nothing but its guard refers to it, and there is nothing to clean up after it
-    bool posted = false;              // in a loop's queue, which then frees it if it was abandoned
-    bool let_go = false;              // its owner has no more use for it
-    bool blocking = false;            // a thread waits on `told`, not a coroutine on `loop`
-    bool pinned = false;              // its buffers are kept alive for it though it has lost them, or may at any time
-    bool overdue = false;             // lent, and its lease has run out
-    bool stuck = false;               // it waits for longer than is good
-    bool stuck_unsaid = false;        // and that has not been reported yet
-    std::uint8_t reports = 0;         // being made of it; the last one frees it if it was let go
-    futex_word told{0};
+    bool plain = false;    // once it is held: whole, nothing but its guard refers to it, nothing to clean up after it
+    bool posted = false;   // in a loop's queue, which then frees it if it was abandoned
+    bool let_go = false;   // its owner has no more use for it
+    bool blocking = false; // a thread waits on `told`, not a coroutine on `loop`
+    bool pinned = false;   // its buffers are kept alive for it though it has lost them, or may at any time
+    bool overdue = false;  // lent, and its lease has run out
+    bool stuck = false;    // it waits for longer than is good
+    bool stuck_unsaid = false;          // and that has not been reported yet
+    std::uint8_t reports = 0;           // being made of it; the last one frees it if it was let go
+    failure why{};                      // why it failed, or is going to when it is about to wait
+    deadline_span lease_span;           // of the lease, as the book wants it
+    claim** registration = nullptr;     // the owning lock_set's mark that it is in use; cleared when it no longer is
+    options_mark adopted = ~not_marked; // lease, loop, label and user are what these options say; never `not_marked`
+    call_site place;                    // that asked for it; of a transaction's hold, that added to it last
+    claim* next_free = nullptr;         // the pool's
+
     event_loop* loop = nullptr;     // where the coroutine resumes
     std::coroutine_handle<> waiter; // null when abandoned, or not waiting
     std::chrono::nanoseconds lease{};
-    deadline_span lease_span; // of the lease, as the book wants it
+    futex_word told{0};
     std::size_t waiters_at_expiry = 0;
     std::error_code device_error{}; // that the report is about
-    claim** registration = nullptr; // the owning lock_set's mark that it is in use; cleared when it no longer is
     std::stop_source stop{std::nostopstate};
     name label;
     void* user = nullptr;
-    const lock_options* adopted = nullptr; // `no_lock_options` when lease, loop, label and user are what that says
-    call_site place;                       // that asked for it; of a transaction's hold, that added to it last
-    claim* next_free = nullptr;            // the pool's
 
     /// The fence that the claim waits for, or that it is lent until. The loop's thread alone.
     struct fence_watch : fd_watch {
@@ -122,15 +126,18 @@ public:
         }
     }
 
-    /// A claim with room for `size` buffers; null when the pool has none left.
+    /// A claim with room for `size` buffers; null when the pool has none left, or when `size` is none.
     [[nodiscard]] claim* take(std::size_t size) noexcept {
-        claim*& list = free_[class_of(size)];
-        claim* c = list;
-        if (c != nullptr) [[likely]] {
-            list = c->next_free;
-            ++taken_;
-        }
+        claim* c = first(size);
+        if (c != nullptr) [[likely]] { take_first(*c); }
         return c;
+    }
+
+    /// The same in two steps.
+    [[nodiscard]] claim* first(std::size_t size) const noexcept { return free_[class_of(size)]; }
+    void take_first(claim& c) noexcept {
+        free_[c.pool_class] = c.next_free;
+        ++taken_;
     }
 
     void give(claim& c) noexcept {
@@ -158,9 +165,6 @@ public:
         }
     }
 
-    /// For how many buffers a claim has room.
-    [[nodiscard]] static std::size_t room(const claim& c) noexcept { return capacity(c.pool_class); }
-
     /// Memory for more claims of a size, to be given to `add`; null when there is none.
     [[nodiscard]] chunk* allocate(std::size_t size, std::size_t count) noexcept {
         const std::uint32_t k = class_of(size);
@@ -171,7 +175,8 @@ public:
             std::byte* at = static_cast<std::byte*>(memory) + header + i * stride(k);
             auto* room = reinterpret_cast<entry*>(at + sizeof(claim));
             for (std::size_t n = 0; n < capacity(k); ++n) { ::new (static_cast<void*>(room + n)) entry; }
-            auto* c = ::new (static_cast<void*>(at)) claim{home_, room, k, resume_, on_fence_};
+            const auto size_of_room = static_cast<std::uint32_t>(capacity(k));
+            auto* c = ::new (static_cast<void*>(at)) claim{home_, room, size_of_room, k, resume_, on_fence_};
             for (std::size_t n = 0; n < capacity(k); ++n) { room[n].claim = c; }
         }
         return made;
@@ -193,9 +198,9 @@ private:
     static constexpr std::align_val_t alignment{64};
     static constexpr std::size_t header = 64; // keeps the claims behind it aligned
 
-    // Sizes come in powers of four: room for 4, 16, 64, ... buffers.
+    // Sizes come in powers of four: room for 4, 16, 64, ... buffers. For none there is the last class, which is empty.
     [[nodiscard]] static std::uint32_t class_of(std::size_t size) noexcept {
-        return size <= 4 ? 0 : (static_cast<std::uint32_t>(std::bit_width(size - 1)) - 1U) / 2U;
+        return size - 1 < 4 ? 0 : (static_cast<std::uint32_t>(std::bit_width(size - 1)) - 1U) / 2U;
     }
     [[nodiscard]] static std::size_t capacity(std::uint32_t k) noexcept { return std::size_t{4} << (2U * k); }
     [[nodiscard]] static std::size_t stride(std::uint32_t k) noexcept {
@@ -207,12 +212,12 @@ private:
     }
     static_assert(sizeof(chunk) <= header && sizeof(claim) % alignof(entry) == 0 && alignof(claim) <= 64);
 
+    std::size_t taken_ = 0;
+    std::array<claim*, 32> free_{};
+    chunk* chunks_ = nullptr;
     domain_state& home_;
     work::function& resume_;
     work::function& on_fence_;
-    std::array<claim*, 32> free_{};
-    chunk* chunks_ = nullptr;
-    std::size_t taken_ = 0;
 };
 
 } // namespace dmasync::detail

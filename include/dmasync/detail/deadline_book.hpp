@@ -64,13 +64,13 @@ public:
     using time_point = std::chrono::steady_clock::time_point;
 
     /// Enters `t` at `now`. A `now` that is behind that of an earlier entry is moved up to it: lists stay in order.
-    void enter(T& t, time_point now, deadline_span span) noexcept {
-        latest_ = std::max(latest_, now);
-        t.since = latest_;
-        t.until = time_point::max();
-        if (span.is_endless()) [[unlikely]] { return; }
-        if (span.length() <= time_point::max() - latest_) [[likely]] { t.until = latest_ + span.length(); }
+    /// Returns: when it ends.
+    [[gnu::always_inline]] time_point enter(T& t, time_point now, const deadline_span& span) noexcept {
+        if (now < latest_) [[unlikely]] { now = latest_; }
+        latest_ = t.since = now;
+        if (span.is_endless()) [[unlikely]] { return t.until = time_point::max(); }
         lists_[span.list_].push_back(t);
+        return t.until = end_of(now, span);
     }
 
     /// The same, with an end that is given.
@@ -118,13 +118,20 @@ public:
 private:
     using list = intrusive_list<T, timed_tag>;
 
+    /// The sum, or the end of time where there is no such time: it shows by its sign.
+    [[nodiscard]] static time_point end_of(time_point now, const deadline_span& span) noexcept {
+        const auto sum = static_cast<std::int64_t>(static_cast<std::uint64_t>(now.time_since_epoch().count()) +
+                                                   static_cast<std::uint64_t>(span.length().count()));
+        return sum < 0 ? time_point::max() : time_point{std::chrono::nanoseconds{sum}};
+    }
+
     [[nodiscard]] static time_point not_before(const T& t, std::size_t i) noexcept {
         const std::int64_t shortest = i == 0 ? 0 : std::int64_t{1} << (i - 1 + deadline_span::unit_bits);
         return t.since + std::chrono::nanoseconds{shortest};
     }
 
+    time_point latest_{};                               // first: beside what else every lock touches
     std::array<list, deadline_span::list_count> lists_; // invariant: in each, order of entry
-    time_point latest_{};
 };
 
 } // namespace dmasync::detail

@@ -28,8 +28,8 @@ protected:
 
     domain_clock(event_loop& loop, bool single_threaded, work::function& on_timer, work::function& on_rearm) noexcept
         : lock_{single_threaded},
-          trace_{loop},
           has_virtual_time_{loop.has_virtual_time()},
+          trace_{loop},
           loop_{loop},
           coarse_lag_{loop.coarse_lag()},
           timer_{*this, on_timer},
@@ -66,10 +66,7 @@ protected:
     }
 
     /// For a hold, from its grant on.
-    void enter_book(claim& c, time_point now) noexcept {
-        book_.enter(c, now, c.lease_span);
-        note_deadline(c.until);
-    }
+    void enter_book(claim& c, time_point now) noexcept { note_deadline(book_.enter(c, now, c.lease_span)); }
 
     /// For a hold that goes on: it began when it began.
     void reenter_book(claim& c, time_point now, time_point until) noexcept {
@@ -115,13 +112,13 @@ protected:
 
     // Everything that is not const is changed under the lock only.
     domain_lock lock_;
-    bool owned_ = true;          // the domain object exists
-    bool timer_is_late_ = false; // the horizon has come nearer than the loop's timer; false whenever the lock is free
-    bool rearm_posted_ = false;  // rearm_ is in the loop's queue
-    trace_tap trace_;            // for whoever records what happens
+    bool owned_ = true;           // the domain object exists
+    bool timer_is_late_ = false;  // the horizon has come nearer than the loop's timer; false whenever the lock is free
+    bool rearm_posted_ = false;   // rearm_ is in the loop's queue
+    const bool has_virtual_time_; // the loop's
+    trace_tap trace_;             // for whoever records what happens
     time_point horizon_ = time_point::max(); // nothing in the book ends earlier; what the loop's timer is set to
     deadline_book<claim> book_;              // every waiting or held claim that has an end
-    const bool has_virtual_time_;            // the loop's
     event_loop& loop_;                       // used under the lock while owned_ only: it need not outlive the domain
     const event_loop::clock::duration coarse_lag_; // of the loop
     loop_work<timer> timer_;

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <coroutine>
 #include <cstddef>
 #include <mutex>
 #include <span>
@@ -24,12 +25,16 @@
 
 namespace dmasync::detail {
 
-/// What is asked of a domain by one lock.
-struct demand {
+/// What is asked of a domain by one lock, and what has come of it.
+struct inquiry {
     std::span<const request> set;
     const lock_options& options;
+    options_mark mark;
     call_site place{};
-    claim** registration = nullptr; // a lock_set's mark that it is in use
+    claim** registration = nullptr;   // a lock_set's mark that it is in use
+    std::coroutine_handle<> waiter{}; // who waits when that has to be; null: now, or not at all
+    claim* mine = nullptr;            // owned, until the guard takes it: the record of the acquisition
+    failure why{};                    // it was refused
 };
 
 /// The state of a domain, and the changes to it that more than one operation is made of.
@@ -102,39 +107,41 @@ protected:
 
     // ---- how claims begin --------------------------------------------------------------------------------------------
 
-    [[nodiscard, gnu::always_inline]] errc try_grant(claim& c, const demand& d) noexcept {
-        if (!has_options_of(c, d.options) && lease_of(d.options).count() <= 0) [[unlikely]] {
-            return errc::invalid_lease;
-        }
-        if (d.registration != nullptr && *d.registration != nullptr) { return errc::already_locked; }
-        const errc why = admission_.try_grant(c, d.set);
-        if (why == errc{}) [[likely]] { adopt(c, d.options, d.registration); }
+    [[nodiscard]] errc try_grant(claim& c, const inquiry& q) noexcept {
+        if (lease_of(q.options).count() <= 0) { return errc::invalid_lease; }
+        if (q.registration != nullptr && *q.registration != nullptr) { return errc::already_locked; }
+        const errc why = admission_.try_grant(c, q.set);
+        if (why == errc{}) { adopt(c, q); }
         return why;
     }
 
     /// Whether a claim has kept from its last use what it would be given: mostly there are no options.
-    [[nodiscard]] static bool has_options_of(const claim& c, const lock_options& options) noexcept {
-        return &options == c.adopted;
-    }
+    [[nodiscard]] static bool has_options_of(const claim& c, const inquiry& q) noexcept { return q.mark == c.adopted; }
 
     [[nodiscard]] std::chrono::nanoseconds lease_of(const lock_options& options) const noexcept {
         return options.lease.value_or(options_.lease);
     }
 
-    void adopt(claim& c, const lock_options& options, claim** registration) noexcept {
-        if (!has_options_of(c, options)) { adopt_options(c, options); }
-        c.registration = registration;
-        if (registration != nullptr) { *registration = &c; }
-        if (c.has_dma_buf) [[unlikely]] { adopt_device_options(c, options); }
+    void adopt(claim& c, const inquiry& q) noexcept {
+        if (!has_options_of(c, q)) { adopt_options(c, q); }
+        register_claim(c, q.registration);
+        if (c.has_dma_buf) { adopt_device_options(c, q.options); }
     }
 
-    void adopt_options(claim& c, const lock_options& options) noexcept {
+    static void register_claim(claim& c, claim** registration) noexcept {
+        if (registration == nullptr) { return; }
+        c.registration = registration;
+        *registration = &c;
+    }
+
+    [[gnu::noinline]] void adopt_options(claim& c, const inquiry& q) noexcept {
+        const lock_options& options = q.options;
         c.lease = lease_of(options);
         c.lease_span = span_of(c.lease);
         c.loop = options.on == nullptr ? &loop_ : options.on;
         c.label = options.name;
         c.user = options.user;
-        c.adopted = &options == &no_lock_options ? &options : nullptr;
+        c.adopted = q.mark == not_marked ? ~not_marked : q.mark;
     }
 
     static void adopt_device_options(claim& c, const lock_options& options) noexcept {
@@ -260,7 +267,7 @@ protected:
     void recycle(claim& c, step& s) noexcept {
         if (c.stop.stop_possible()) { s.retired.swap(c.stop); }
         c.why = failure{};
-        c.let_go = c.blocking = c.plain = c.overdue = false;
+        c.let_go = c.blocking = c.plain = c.overdue = c.has_dma_buf = false;
         c.told.store(0, std::memory_order_relaxed);
         c.state.store(phase::idle, std::memory_order_relaxed);
         pool_.give(c);
@@ -336,7 +343,8 @@ protected:
         do {
             const std::lock_guard guard{lock_};
             if (claim* c = pool_.take(size); c != nullptr) {
-                c->plain = false; // as it may have been for its last owner
+                c->size = 0; // as for its last owner
+                c->plain = false;
                 return c;
             }
         } while (grow_for(size));
@@ -400,9 +408,9 @@ private:
 
 protected:
     // Everything that is not const is changed under the lock only.
+    domain_counters counters_;
     admission admission_;
     claim_pool pool_;
-    domain_counters counters_;
     buffer_registry registry_; // every buffer that is not closed
     using patience_list = intrusive_list<claim, patience_tag>;
     patience_list patient_; // who waits and is not stuck yet, in order of time; nobody when nobody ever is

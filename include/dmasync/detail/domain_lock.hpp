@@ -51,24 +51,29 @@ public:
 
     /// Returns: whether it was free; false when that took time.
     /// Errors:  aborts on a thread that a single-threaded one is not for.
-    [[gnu::always_inline]] bool lock() noexcept {
+    [[gnu::always_inline]] bool lock() noexcept { return lock_biased() || lock_shared(); }
+
+    /// Locks where the calling thread has the bias. Returns: whether it has.
+    [[nodiscard, gnu::always_inline]] bool lock_biased() noexcept {
         const thread_id me = this_thread_id();
-        if (owner_.load(std::memory_order_relaxed) == me) [[likely]] {
-            inside_.store(1, std::memory_order_relaxed);
-            compiler_fence();
-            if (owner_.load(std::memory_order_relaxed) == me) [[likely]] { return true; }
-            inside_.store(0, std::memory_order_release); // with revoke, which need not wait
-        }
-        return lock_shared(me);
+        if (owner_.load(std::memory_order_relaxed) != me) [[unlikely]] { return false; }
+        inside_.store(1, std::memory_order_relaxed);
+        compiler_fence();
+        if (owner_.load(std::memory_order_relaxed) == me) [[likely]] { return true; }
+        inside_.store(0, std::memory_order_release); // with revoke, which need not wait
+        return false;
     }
 
     [[gnu::always_inline]] void unlock() noexcept {
         if (biased_) [[likely]] {
-            inside_.store(0, std::memory_order_release); // with revoke
+            unlock_biased();
         } else {
             shared_.unlock();
         }
     }
+
+    /// After `lock_biased`.
+    [[gnu::always_inline]] void unlock_biased() noexcept { inside_.store(0, std::memory_order_release); } // with revoke
 
     /// Whether another thread has had it in the last thousand times. For whoever is inside.
     [[nodiscard]] bool is_shared_lately() const noexcept { return !biased_ && uses_ < uses_before_bias; }
@@ -79,7 +84,8 @@ private:
     static constexpr std::uint32_t never = UINT32_MAX;
     static constexpr std::uint32_t growth = 8; // a thread that naps for its turn lets another have thousands in a row
 
-    [[gnu::noinline]] bool lock_shared(thread_id me) noexcept {
+    [[gnu::noinline]] bool lock_shared() noexcept {
+        const thread_id me = this_thread_id();
         if (exclusive_) [[unlikely]] { misuse("a single-threaded domain is used by another thread"); }
         bool at_once = shared_.try_lock();
         if (!at_once) { shared_.lock_contended(); }

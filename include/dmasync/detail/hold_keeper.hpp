@@ -26,30 +26,8 @@ public:
     /// Ends a hold. Its claim is gone afterwards.
     /// Returns: `lease_expired` when the buffers were given away before; what the kernel says at the end of a bracket.
     failure unlock(claim& c) noexcept {
-        if (c.has_dma_buf) [[unlikely]] { return unlock_dma_buf(c); }
-        lock_.lock();
-        const phase p = c.state.load(std::memory_order_relaxed);
-        if (p == phase::held) [[likely]] {
-            trace_.released(c);
-            leave_book(c);
-            const bool wanted = admission::release(c);
-            if (c.plain && !wanted && owned_) [[likely]] { // the common case is a step without consequences
-                clear_registration(c);
-                c.state.store(phase::idle, std::memory_order_relaxed);
-                pool_.give(c);
-                lock_.unlock();
-                return {};
-            }
-            step s{*this, std::adopt_lock};
-            if (wanted) { pass_on(c, s); }
-            let_go(c, s);
-            return {};
-        }
-        step s{*this, std::adopt_lock};
-        const bool was_lent = p == phase::lent;
-        if (was_lent) { end_hold(c, s); }
-        let_go(c, s);
-        return was_lent ? failure{} : errc::lease_expired;
+        if (!lock_.lock_biased()) [[unlikely]] { return unlock_shared(c); }
+        return unlock_with(c, [this] { lock_.unlock_biased(); });
     }
 
     /// As `device_loan`'s. The CPU has no bytes from here on: brackets of the hold's own end before the device has it, not
@@ -65,9 +43,10 @@ public:
 
     /// Ends the hold of one buffer.
     failure release(claim& c, const buffer_state* b) noexcept {
-        return change_entry(c, b, [this](entry& e, step& s) {
+        return change_entry(c, b, [&](entry& e, step& s) {
             buffer_state& released = state_of(e);
-            trace_.released(static_cast<claim&>(*e.claim), e);
+            trace_.released(c, e);
+            c.plain = false;
             admission_.release(e, s.out);
             bury_if_dead(released, s);
         });
@@ -155,7 +134,7 @@ protected:
         to.lease = from.lease;
         to.lease_span = from.lease_span;
         to.loop = from.loop;
-        to.adopted = nullptr;
+        to.adopted = from.adopted;
         to.label = from.label;
         to.user = from.user;
         to.place = from.place;
@@ -165,6 +144,54 @@ protected:
     }
 
 private:
+    /// Under the lock, which `leave` unlocks.
+    template <class Leave>
+    [[gnu::always_inline]] failure unlock_with(claim& c, Leave leave) noexcept {
+        if (!c.plain || trace_.is_on()) [[unlikely]] { return unlock_with_care(c); }
+        leave_book(c);
+        if (const std::uint32_t wanted = admission::release_whole(c); wanted != 0) [[unlikely]] {
+            return hand_over(c, wanted);
+        }
+        retire(c);
+        leave();
+        return {};
+    }
+
+    /// There is nothing to clean up: `recycle` for plain claims.
+    void retire(claim& c) noexcept {
+        clear_registration(c);
+        c.state.store(phase::idle, std::memory_order_relaxed);
+        pool_.give(c);
+    }
+
+    [[gnu::noinline]] failure unlock_shared(claim& c) noexcept {
+        lock_.lock();
+        return unlock_with(c, [this] { lock_.unlock(); });
+    }
+
+    // The rest of `unlock`, where something is out of the ordinary. Each ends the critical section.
+
+    /// A buffer that has just been released is waited for, or has no handle any more.
+    [[gnu::noinline]] failure hand_over(claim& c, std::uint32_t wanted) noexcept {
+        step s{*this, std::adopt_lock};
+        admission_.pass_on(c, s.out);
+        if ((wanted & buffer_node::orphan) != 0) { bury_orphans(c, s); }
+        retire(c);
+        return {};
+    }
+
+    [[gnu::noinline]] failure unlock_with_care(claim& c) noexcept {
+        if (c.has_dma_buf) {
+            lock_.unlock();
+            return unlock_dma_buf(c);
+        }
+        step s{*this, std::adopt_lock};
+        const bool in_time = is_in_use(c);
+        if (in_time) { end_hold(c, s); }
+        let_go(c, s);
+        return in_time ? failure{} : errc::lease_expired;
+    }
+
     failure unlock_dma_buf(claim& c) noexcept {
         const failure f = close_own_brackets(c);
         step s{*this};
@@ -253,6 +280,7 @@ private:
         to.entries[0].own_bracket = std::exchange(e.own_bracket, false);
         to.has_dma_buf = from.has_dma_buf;
         hold_like(from, to);
+        from.plain = false;
         trace_.moved(from, to, 0);
     }
 

@@ -141,6 +141,7 @@ protected:
         trace_.expired(c);
         admission_.revoke(c, s.out);
         clear_registration(c);
+        c.plain = false;
         c.state.store(phase::expired, std::memory_order_release); // with guard::expired
         if (c.owner != nullptr && c.owner->waiting != nullptr) {
             give_up_wait(static_cast<claim&>(*c.owner->waiting), errc::lease_expired, s); // it has nothing to extend

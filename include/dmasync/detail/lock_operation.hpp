@@ -29,38 +29,35 @@ public:
 protected:
     /// `options` outlive the operation. `registration` is a lock_set's mark that it is in use.
     lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
-                   std::error_code* ec, call_site place, detail::claim** registration = nullptr) noexcept
-        : demand_{set, options, place, registration}, home_{home}, ec_{ec} {}
+                   detail::options_mark mark, std::error_code* ec, call_site place,
+                   detail::claim** registration = nullptr) noexcept
+        : asked_{set, options, mark, place, registration}, home_{home}, ec_{ec} {}
 
     /// The acquisition is a part of a transaction.
     lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
-                   std::error_code* ec, call_site place, detail::transaction_state& t) noexcept
-        : demand_{set, options, place}, home_{home}, transaction_{&t}, ec_{ec} {}
+                   detail::options_mark mark, std::error_code* ec, call_site place,
+                   detail::transaction_state& t) noexcept
+        : asked_{set, options, mark, place}, home_{home}, transaction_{&t}, ec_{ec} {}
 
     /// Destroying a waiting coroutine is a way to give up. Where it would have resumed, or while its loop rests.
-    ~lock_operation() {
-        on_stop_.reset(); // first: a callback on another thread uses the claim
-        give_back();
+    [[gnu::always_inline]] ~lock_operation() {
+        if (asked_.mine != nullptr) [[unlikely]] { abandon(); }
     }
 
     /// Returns: whether there is nothing to wait for, be it that the set is granted or that it never will be.
     [[nodiscard]] bool try_now(bool sweep = false) noexcept {
         if (home_ == nullptr) {
-            why_ = errc::wrong_domain;
+            asked_.why = errc::wrong_domain;
         } else if (is_stopped()) {
             home_->count_cancelled();
-            why_ = errc::cancelled;
-        } else {
-            errc refusal{};
-            if (transaction_ != nullptr) {
-                refusal = home_->extend(*transaction_, demand_, claim_);
-            } else {
-                refusal = sweep ? home_->try_acquire_swept(demand_, claim_) : home_->try_acquire(demand_, claim_);
-            }
-            why_ = refusal;
+            asked_.why = errc::cancelled;
+        } else if (transaction_ != nullptr) {
+            asked_.why = home_->extend(*transaction_, asked_);
             enter_gate();
+        } else {
+            enter_gate_if(sweep ? home_->acquire_swept(asked_) : home_->acquire(asked_));
         }
-        return why_ != errc::would_block;
+        return asked_.why != errc::would_block;
     }
 
     /// All at once: `try_now`, and `suspend` when that has to wait.
@@ -68,20 +65,23 @@ protected:
     /// after the claim has been published.
     [[nodiscard, gnu::always_inline]] bool begin(std::coroutine_handle<> waiter) noexcept {
         if (home_ == nullptr || stop() != nullptr) [[unlikely]] { return !try_now() && suspend(waiter); }
-        const errc why = home_->acquire(demand_, waiter, claim_);
-        if (why == errc::would_block) { return true; }
-        if (why != errc{}) [[unlikely]] {
-            why_ = why;
-            return false;
-        }
-        if (!claim_->has_dma_buf) [[likely]] { return false; }
+        asked_.waiter = waiter;
+        const detail::verdict v = home_->acquire(asked_);
+        return v != detail::verdict::held && (v == detail::verdict::waits || pass_gate(v));
+    }
+
+    /// As `begin`, for a part of a transaction.
+    [[nodiscard, gnu::always_inline]] bool begin_part(std::coroutine_handle<> waiter) noexcept {
+        if (home_ == nullptr || stop() != nullptr) [[unlikely]] { return !try_now() && suspend(waiter); }
+        asked_.why = home_->extend(*transaction_, asked_);
+        if (asked_.why == errc{} && asked_.mine == nullptr) [[likely]] { return false; }
         enter_gate();
-        return why_ == errc::would_block && publish_granted(waiter);
+        return asked_.why == errc::would_block && suspend(waiter);
     }
 
     /// As `begin`, after `try_now`.
     [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept {
-        if (claim_ != nullptr) { return publish_granted(waiter); }
+        if (asked_.mine != nullptr) { return publish_granted(waiter); }
         return prepare() && publish(waiter, false);
     }
 
@@ -90,11 +90,11 @@ protected:
         if (try_now(true) || look_again()) { return; }
         if (home_->is_loop_thread()) {
             give_back();
-            why_ = errc::would_deadlock;
+            asked_.why = errc::would_deadlock;
             return;
         }
-        if (claim_ == nullptr && prepare() && publish(nullptr, true)) { home_->block(*claim_); }
-        if (is_granted()) { home_->block_on_fences(*claim_, stop()); }
+        if (asked_.mine == nullptr && prepare() && publish(nullptr, true)) { home_->block(*asked_.mine); }
+        if (is_granted()) { home_->block_on_fences(*asked_.mine, stop()); }
     }
 
     /// For those who do not wait: what is granted but not ready is given back.
@@ -104,55 +104,65 @@ protected:
     }
 
     /// The outcome. To be called once.
-    [[nodiscard, gnu::always_inline]] guard take() {
+    template <class Guard = guard>
+    [[nodiscard, gnu::always_inline]] Guard take() {
         on_stop_.reset();
-        if (claim_ != nullptr && claim_->state.load(std::memory_order_relaxed) == detail::phase::held) [[likely]] {
+        if (asked_.mine != nullptr && asked_.mine->state.load(std::memory_order_relaxed) == detail::phase::held)
+            [[likely]] {
+            detail::claim& held = *std::exchange(asked_.mine, nullptr);
             if (ec_ != nullptr) { ec_->clear(); }
-            return guard{*std::exchange(claim_, nullptr)};
+            return Guard{held};
         }
-        if (claim_ != nullptr) { why_ = outcome(*claim_); }
-        return fail();
+        return Guard{fail()};
     }
 
     /// The outcome for a transaction, which has what was granted. To be called once.
-    void take_part() {
-        on_stop_.reset();
-        trace_refusal();
-        if (claim_ != nullptr) { why_ = home_->join(*transaction_, *std::exchange(claim_, nullptr)); }
-        if (!why_) [[likely]] {
+    [[gnu::always_inline]] void take_part() {
+        if (!asked_.why && asked_.mine == nullptr) [[likely]] {
             if (ec_ != nullptr) { ec_->clear(); }
             return;
         }
-        const bool enough =
-            why_ == errc::already_locked && ec_ == nullptr && detail::domain_state::covers(*transaction_, demand_.set);
-        detail::deliver(enough ? std::error_code{} : why_.code(), ec_, "dmasync: transaction");
+        take_part_or_fail();
+    }
+    [[gnu::noinline]] void take_part_or_fail() {
+        on_stop_.reset();
+        trace_refusal();
+        if (asked_.mine != nullptr) { asked_.why = home_->join(*transaction_, *std::exchange(asked_.mine, nullptr)); }
+        if (!asked_.why) [[likely]] {
+            if (ec_ != nullptr) { ec_->clear(); }
+            return;
+        }
+        const bool enough = asked_.why == errc::already_locked && ec_ == nullptr &&
+                            detail::domain_state::covers(*transaction_, asked_.set);
+        detail::deliver(enough ? std::error_code{} : asked_.why.code(), ec_, "dmasync: transaction");
     }
 
     /// The outcome of the wait before a transaction begins again. To be called once.
     [[nodiscard]] detail::failure end_wait_again() noexcept {
         on_stop_.reset();
-        return home_->end_wait_again(*transaction_, *std::exchange(claim_, nullptr));
+        return home_->end_wait_again(*transaction_, *std::exchange(asked_.mine, nullptr));
     }
 
     /// The same for those to whom it is no failure that the set is not free.
-    [[nodiscard]] guard take_tried() {
-        if (why_ == errc::would_block && ec_ == nullptr) {
+    template <class Guard = guard>
+    [[nodiscard]] Guard take_tried() {
+        if (asked_.why == errc::would_block && ec_ == nullptr) {
             trace_refusal();
-            return guard{why_};
+            return Guard{asked_.why};
         }
-        return take();
+        return take<Guard>();
     }
 
     /// Before the claim waits: afterwards this object may be gone while the callback is still being put in place.
     void heed_stop() noexcept {
-        if (stop() != nullptr && stop()->stop_possible()) { on_stop_.emplace(*stop(), canceller{claim_}); }
+        if (stop() != nullptr && stop()->stop_possible()) { on_stop_.emplace(*stop(), canceller{asked_.mine}); }
     }
 
     void give_back() noexcept {
-        if (claim_ != nullptr) { home_->abandon(*std::exchange(claim_, nullptr)); }
+        if (asked_.mine != nullptr) { home_->abandon(*std::exchange(asked_.mine, nullptr)); }
     }
 
-    [[nodiscard]] const std::stop_token* stop() const noexcept { return demand_.options.stop.get(); }
+    [[nodiscard]] const std::stop_token* stop() const noexcept { return asked_.options.stop.get(); }
     [[nodiscard]] bool is_stopped() const noexcept { return stop() != nullptr && stop()->stop_requested(); }
 
 private:
@@ -163,30 +173,30 @@ private:
 
     /// A failure that no claim was there to tell of.
     void trace_refusal() noexcept {
-        if (why_ && claim_ == nullptr && home_ != nullptr) {
-            home_->trace_refused(demand_.set, demand_.options.name, why_);
+        if (asked_.why && asked_.mine == nullptr && home_ != nullptr) {
+            home_->trace_refused(asked_.set, asked_.options.name, asked_.why);
         }
     }
 
     [[nodiscard]] bool prepare() noexcept {
-        const std::size_t size = demand_.set.size();
-        claim_ = transaction_ == nullptr ? home_->prepare(size) : home_->prepare_part(*transaction_, size);
-        why_ = claim_ == nullptr ? errc::out_of_memory : errc{};
-        if (claim_ != nullptr) { claim_->place = demand_.place; }
-        return claim_ != nullptr;
+        const std::size_t size = asked_.set.size();
+        asked_.mine = transaction_ == nullptr ? home_->prepare(size) : home_->prepare_part(*transaction_, size);
+        asked_.why = asked_.mine == nullptr ? errc::out_of_memory : errc{};
+        if (asked_.mine != nullptr) { asked_.mine->place = asked_.place; }
+        return asked_.mine != nullptr;
     }
 
     [[nodiscard]] bool publish(std::coroutine_handle<> waiter, bool blocking) noexcept {
-        detail::claim& c = *claim_;
+        detail::claim& c = *asked_.mine;
         c.waiter = waiter;
         c.blocking = blocking;
         heed_stop();
-        return c.home->wait(c, demand_);
+        return c.home->wait(c, asked_);
     }
 
     /// The set is granted; only a device is still at work on it.
     [[nodiscard]] bool publish_granted(std::coroutine_handle<> waiter) noexcept {
-        detail::claim& c = *claim_;
+        detail::claim& c = *asked_.mine;
         c.waiter = waiter;
         heed_stop();
         return c.home->wait_for_fences(c);
@@ -194,26 +204,45 @@ private:
 
     /// Before a thread blocks: whether a set that was held can be had by now, or never will be.
     [[nodiscard]] bool look_again() noexcept {
-        if (transaction_ != nullptr || claim_ != nullptr) { return false; }
-        why_ = home_->look_again_if_it_pays(demand_, claim_);
+        if (transaction_ != nullptr || asked_.mine != nullptr) { return false; }
+        enter_gate_if(home_->look_again_if_it_pays(asked_));
+        return asked_.why != errc::would_block;
+    }
+
+    void enter_gate_if(detail::verdict v) noexcept {
+        if (v != detail::verdict::refused) { asked_.why = errc{}; }
+        if (v == detail::verdict::gated) { enter_gate(); }
+    }
+
+    /// Returns: whether the coroutine has to wait for devices.
+    [[nodiscard, gnu::noinline]] bool pass_gate(detail::verdict v) noexcept {
+        if (v != detail::verdict::gated) { return false; }
         enter_gate();
-        return why_ != errc::would_block;
+        return asked_.why == errc::would_block && publish_granted(asked_.waiter);
     }
 
     /// A set that has been granted is not to be had before its devices have finished: `would_block` then.
     void enter_gate() noexcept {
-        if (claim_ != nullptr && claim_->has_dma_buf) [[unlikely]] { why_ = home_->enter(*claim_); }
+        if (asked_.mine != nullptr && asked_.mine->has_dma_buf) [[unlikely]] {
+            asked_.why = home_->enter(*asked_.mine);
+        }
     }
 
-    [[nodiscard, gnu::noinline]] guard fail() {
+    [[gnu::noinline]] void abandon() noexcept {
+        on_stop_.reset(); // first: a callback on another thread uses the claim
+        give_back();
+    }
+
+    [[nodiscard, gnu::noinline]] detail::failure fail() {
+        if (asked_.mine != nullptr) { asked_.why = outcome(*asked_.mine); }
         trace_refusal();
-        detail::deliver(why_.code(), ec_, "dmasync: lock");
-        return guard{why_};
+        detail::deliver(asked_.why.code(), ec_, "dmasync: lock");
+        return asked_.why;
     }
 
     /// Whether there is a claim that is granted and has not been handed over.
     [[nodiscard]] bool is_granted() const noexcept {
-        return claim_ != nullptr && claim_->state.load(std::memory_order_relaxed) == detail::phase::entering;
+        return asked_.mine != nullptr && asked_.mine->state.load(std::memory_order_relaxed) == detail::phase::entering;
     }
 
     /// Why what was waited for is not held.
@@ -223,12 +252,10 @@ private:
     }
 
 protected:
-    detail::demand demand_;
+    detail::inquiry asked_;
     detail::domain_state* home_;
     detail::transaction_state* transaction_ = nullptr;
     std::error_code* ec_;
-    detail::claim* claim_ = nullptr; // owned, from the first attempt until the guard takes it
-    detail::failure why_;
     std::optional<std::stop_callback<canceller>> on_stop_;
 };
 

@@ -44,17 +44,22 @@ struct transaction_state : transaction_node {
 class transaction_keeper : public hold_keeper {
 public:
     /// Grants more to a transaction now, or says why not.
-    /// `part`: set when there is a dma-buf in the set: a claim before the gate, to be joined.
-    [[nodiscard]] errc extend(transaction_state& t, const demand& d, claim*& part) noexcept {
-        errc why{};
-        do {
-            step s{*this};
-            why = refuse(t);
-            if (why == errc{}) { why = try_extend(t, d, part, s); }
-        } while (why == errc::out_of_memory && grow_for(d.set.size()) && grow_for(size_with(t, d.set.size())));
-        return why;
+    /// `q.mine`: set when there is a dma-buf in the set: a claim before the gate, to be joined.
+    [[nodiscard]] errc extend(transaction_state& t, inquiry& q) noexcept {
+        if (!lock_.lock_biased()) [[unlikely]] { return extend_with_care(t, q); }
+        const bool may_go_on = !t.wounded && !t.must_restart && !t.done && t.waiting == nullptr;
+        if (!may_go_on || q.set.size() != 1 || trace_.is_on()) [[unlikely]] { return leave_to_care(t, q); }
+        claim* c = t.hold();
+        if (c == nullptr) { return begin(t, q); }
+        const bool may_grow = c->state.load(std::memory_order_relaxed) == phase::held && c->size < c->room;
+        if (!may_grow || !admission_.try_extend_idle(*c, c->size, t, q.set[0])) [[unlikely]] {
+            return leave_to_care(t, q);
+        }
+        c->place = q.place;
+        ++counters_.granted_at_once;
+        lock_.unlock_biased();
+        return errc{};
     }
-
     /// A record for a part that is about to wait, and room for it in the hold; null without memory.
     [[nodiscard]] claim* prepare_part(transaction_state& t, std::size_t size) noexcept {
         for (;;) {
@@ -96,12 +101,13 @@ public:
     /// Makes a transaction complete: its hold can be wounded no more, and nothing is added to it (R4).
     /// Returns: the hold; null with `why`.
     [[nodiscard]] claim* complete(transaction_state& t, errc& why) noexcept {
-        const step s{*this};
+        const std::lock_guard guard{lock_};
         why = standing(t);
         if (why == errc{} && t.held == nullptr) { why = errc::not_locked; }
         if (why != errc{}) { return nullptr; }
         claim* c = t.hold();
-        admission::complete(*c);
+        const bool whole = admission::complete(*c);
+        c->plain = whole && owned_ && is_fresh(*c);
         t.set_hold(nullptr);
         t.wounded = false; // it had not heard of it, and need not: it waits for nobody any more
         t.done = true;
@@ -130,20 +136,20 @@ public:
     /// A transaction that holds nothing waits for what it was waiting for when it was wounded: having that in vain is
     /// better than trying again and again. It is not taken through the gate: it is going to be given back at once.
     /// Returns: whether it waits; its waiter is then told once, and may have been by now. Otherwise it has failed.
-    [[nodiscard]] bool wait_again(transaction_state& t, claim& c, const lock_options& options) noexcept {
+    [[nodiscard]] bool wait_again(transaction_state& t, claim& c, const inquiry& q) noexcept {
         sweep();
         step s{*this};
         if (!c.why && is_closed(c)) { c.why = errc::closed; }
-        if (!c.why && options.deadline <= loop_.now()) { c.why = errc::timed_out; }
+        if (!c.why && q.options.deadline <= loop_.now()) { c.why = errc::timed_out; }
         if (c.why) {
             set_failed(c, c.why);
             return false;
         }
         c.has_dma_buf = false;
-        adopt(c, options, nullptr);
+        adopt(c, q);
         t.waiting = &c;
         c.state.store(phase::waiting, std::memory_order_relaxed);
-        enter_book(c, coarse_now(), options.deadline);
+        enter_book(c, coarse_now(), q.options.deadline);
         begin_patience(c);
         trace_.waits(c);
         admission_.enqueue_or_grant(c, s.out);
@@ -189,16 +195,15 @@ protected:
     }
 
     /// Grants the set to a part that was prepared to wait, or says why not.
-    [[nodiscard]] errc try_grant_part(claim& c, std::span<const request> set, const lock_options& options,
-                                      step& s) noexcept {
+    [[nodiscard]] errc try_grant_part(claim& c, const inquiry& q, step& s) noexcept {
         transaction_state& t = static_cast<transaction_state&>(*c.owner);
         if (const errc why = refuse(t); why != errc{}) { return why; }
-        const errc why = admission_.try_extend(c, set, s.out);
+        const errc why = admission_.try_extend(c, q.set, s.out);
         if (why == errc{}) {
-            adopt(c, options, nullptr);
+            adopt(c, q);
             t.waiting = &c;
-        } else if (why == errc::would_block && admission_.must_die(t, set)) {
-            admission::name(c, set);
+        } else if (why == errc::would_block && admission_.must_die(t, q.set)) {
+            admission::name(c, q.set);
             pin(c);
             trace_.gives_way(t, deadlock_policy::wait_die);
             ++counters_.deaths;
@@ -230,15 +235,62 @@ private:
         return (t.held == nullptr ? 0 : t.held->size) + more;
     }
 
+    /// Whether there is nothing to clean up after a hold that is whole, as after one that was granted at once.
+    [[nodiscard]] static bool is_fresh(const claim& c) noexcept {
+        return !c.has_dma_buf && !c.blocking && !c.pinned && c.reports == 0 && !c.stop.stop_possible();
+    }
+
     static void own(claim& c, transaction_state& t) noexcept {
         c.owner = &t;
         c.size = 0;
         c.has_dma_buf = c.plain = c.blocking = false;
     }
 
-    [[nodiscard]] errc try_extend(transaction_state& t, const demand& d, claim*& part, step& s) noexcept {
-        const std::span<const request> set = d.set;
-        if (lease_of(d.options).count() <= 0) { return errc::invalid_lease; }
+    // The rest of `extend`. Each ends the critical section.
+
+    /// The first lock of a transaction.
+    [[nodiscard, gnu::noinline]] errc begin(transaction_state& t, inquiry& q) noexcept {
+        const time_point now = coarse_now();
+        claim* c = pool_.first(1);
+        if (c == nullptr || !has_options_of(*c, q) || !admission_.try_extend_idle(*c, 0, t, q.set[0])) [[unlikely]] {
+            return leave_to_care(t, q);
+        }
+        pool_.take_first(*c);
+        c->owner = &t;
+        c->plain = false;
+        c->place = q.place;
+        c->state.store(phase::held, std::memory_order_relaxed);
+        t.set_hold(c);
+        ++counters_.granted_at_once;
+        enter_book(*c, now);
+        if (timer_is_late_) [[unlikely]] { return end_with_timer(); }
+        lock_.unlock();
+        return errc{};
+    }
+
+    [[nodiscard, gnu::noinline]] errc end_with_timer() noexcept {
+        const step s{*this, std::adopt_lock};
+        return errc{};
+    }
+
+    [[nodiscard, gnu::noinline]] errc leave_to_care(transaction_state& t, inquiry& q) noexcept {
+        lock_.unlock();
+        return extend_with_care(t, q);
+    }
+
+    [[nodiscard, gnu::noinline]] errc extend_with_care(transaction_state& t, inquiry& q) noexcept {
+        errc why{};
+        do {
+            step s{*this};
+            why = refuse(t);
+            if (why == errc{}) { why = try_extend(t, q, s); }
+        } while (why == errc::out_of_memory && grow_for(q.set.size()) && grow_for(size_with(t, q.set.size())));
+        return why;
+    }
+
+    [[nodiscard]] errc try_extend(transaction_state& t, inquiry& q, step& s) noexcept {
+        const std::span<const request> set = q.set;
+        if (lease_of(q.options).count() <= 0) { return errc::invalid_lease; }
         std::uint32_t seen = 0;
         for (const request& r : set) { seen |= r.buffer == nullptr ? 0 : r.buffer->state; }
         const bool gated = (seen & buffer_node::dma_buf) != 0;
@@ -252,11 +304,11 @@ private:
             if (fresh) { let_go(*into, s); }
             return why;
         }
-        if (fresh) { adopt(*into, d.options, nullptr); }
-        into->place = d.place;
+        if (fresh) { adopt(*into, q); }
+        into->place = q.place;
         if (gated) {
             into->state.store(phase::entering, std::memory_order_relaxed);
-            t.waiting = part = into;
+            t.waiting = q.mine = into;
             return errc{};
         }
         if (fresh) {
@@ -274,7 +326,7 @@ private:
     [[nodiscard, gnu::always_inline]] claim* hold_with_room(transaction_state& t, std::size_t more, step& s) noexcept {
         claim* c = t.hold();
         if (c == nullptr) { return pool_.take(more); }
-        return claim_pool::room(*c) >= c->size + more ? c : enlarge(t, more, s);
+        return c->room >= c->size + more ? c : enlarge(t, more, s);
     }
 
     [[nodiscard, gnu::noinline]] claim* enlarge(transaction_state& t, std::size_t more, step& s) noexcept {
