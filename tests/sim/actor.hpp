@@ -42,6 +42,7 @@ struct actor {
     std::optional<std::stop_source> stop;
     std::stop_token token;
     dmasync::lock_options options;
+    bool bare = false; // asks without options
     std::unique_ptr<dmasync::lock_set> own_set;
     dmasync::lock_set* set = nullptr;
     std::error_code ec;
@@ -66,7 +67,12 @@ struct actor {
 class any_lock : dmasync::lock_operation {
 public:
     explicit any_lock(actor& a) noexcept
-        : lock_operation{home_of(a), {a.wants.data(), a.size}, a.options, dmasync::detail::not_marked, &a.ec, {}} {}
+        : lock_operation{home_of(a),
+                         {a.wants.data(), a.size},
+                         a.bare ? dmasync::detail::no_lock_options : a.options,
+                         a.bare ? dmasync::detail::mark_of_none : dmasync::detail::not_marked,
+                         &a.ec,
+                         {}} {}
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }

@@ -84,6 +84,7 @@ private:
         claim* node;
         role was = role::none;
         role now = role::none;
+        const dmasync::detail::transaction_node* owner = nullptr; // that it had
         bool uncounted = false; // it has been granted something that has not been handed over yet
         std::array<place, 16> held{};
         std::uint64_t ticket = 0;
@@ -122,8 +123,9 @@ private:
         return role::none;
     }
 
+    /// The actor's number; below zero for one that asked without options, which are not told apart.
     [[nodiscard]] static long long id(const claim& c) {
-        return static_cast<long long>(reinterpret_cast<std::intptr_t>(c.user));
+        return static_cast<long long>(reinterpret_cast<std::intptr_t>(c.user)) - 1;
     }
 
     [[nodiscard]] static std::int64_t ns(dmasync::event_loop::time_point t) { return t.time_since_epoch().count(); }
@@ -286,7 +288,10 @@ private:
             return;
         } // else it has no name
         known_transaction& known = transaction_of(k);
-        if (known.ticket != t->ticket) { violated(invariant::ticket, "#%lld is not as old as it was", id(*k.node)); }
+        if (known.ticket != t->ticket) {
+            if (known.id >= 0) { violated(invariant::ticket, "#%lld is not as old as it was", id(*k.node)); }
+            known = {known.id, t, t->ticket, false}; // another one, where that one was
+        }
         const bool fenced = k.node->state.load() == phase::fenced;
         if (t->wounded && (k.now == role::waits || fenced)) {
             violated(invariant::outcome, "#%lld has been wounded, and still waits", id(*k.node));
@@ -310,15 +315,16 @@ private:
 
     struct known_transaction {
         long long id;
+        const dmasync::detail::transaction_node* where;
         std::uint64_t ticket;
         bool wounded;
     };
 
     known_transaction& transaction_of(const known_claim& k) {
         for (known_transaction& t : transactions_) {
-            if (t.id == id(*k.node)) { return t; }
+            if (t.id == id(*k.node) && (t.id >= 0 || t.where == k.node->owner)) { return t; }
         }
-        transactions_.push_back({id(*k.node), k.node->owner->ticket, false});
+        transactions_.push_back({id(*k.node), k.node->owner, k.node->owner->ticket, false});
         return transactions_.back();
     }
 
@@ -396,7 +402,8 @@ private:
     /// What was split off, or joined to the rest of a transaction: the hold it is from had the buffer until this step.
     [[nodiscard]] bool was_moved_to(const claim& c, const entry& e) const {
         for (const known_claim& k : claims_) {
-            if (k.node == &c || k.was != role::holds || k.node->user != c.user) { continue; }
+            const bool same = id(c) >= 0 ? k.node->user == c.user : c.owner != nullptr && k.owner == c.owner;
+            if (k.node == &c || k.was != role::holds || !same) { continue; }
             const place* p = place_of(k, e.buffer);
             if (p != nullptr && p->mode == e.mode && !holds_now(k, e.buffer)) { return true; }
         }
@@ -539,6 +546,7 @@ private:
             k.was = k.now;
             if (k.now == role::none) { k.uncounted = false; }
             k.held = {};
+            k.owner = k.node->owner;
             k.ticket = k.node->ticket;
             k.until = ns(k.node->until);
             k.handed_over = k.now == role::holds && is_handed_over(*k.node);

@@ -53,7 +53,8 @@ struct everything {
     random_numbers random{0};
     std::uint32_t period = 1;
     std::uint64_t switches = 0;
-    std::uint64_t leaves = 0; // of the processor, to whomever
+    std::uint64_t leaves = 0;       // of the processor, to whomever
+    unsigned looks_at_the_last = 0; // by who spins
     bool abandoned = false;
 };
 
@@ -137,7 +138,11 @@ void leave_processor(bool to_any = false) {
         wake_all_light_sleepers();
         next = fiber_of(e.running).now == condition::ready ? e.running : choose_other(e.running);
     }
-    if (next == max_threads - 1 && can_go_on && !to_any) { next = e.running; }
+    // The last thread ends the run: it is not for a look in between, but for who spins until it does something.
+    constexpr unsigned patience = 64;
+    if (next == max_threads - 1 && can_go_on && !(to_any && ++e.looks_at_the_last % patience == 0)) {
+        next = e.running;
+    }
     if (next < 0) { next = can_go_on ? e.running : -1; }
     switch_to(next);
     draw_preemption();
@@ -175,6 +180,7 @@ void start_run(std::uint64_t seed, std::uint32_t period) {
     e.period = period;
     e.switches = 0;
     e.leaves = 0;
+    e.looks_at_the_last = 0;
 }
 
 void spawn(int number, void (*body)(int)) {

@@ -42,9 +42,17 @@ struct inspector {
     [[nodiscard]] static const buffer_registry& registry(domain_state& s) noexcept { return core(s).registry_; }
     [[nodiscard]] static const domain_counters& counters(domain_state& s) noexcept { return core(s).counters_; }
     [[nodiscard]] static const domain_lock& lock_of(domain_state& s) noexcept { return core(s).lock_; }
-    /// Where the atomics can be looked at without being used.
+    /// Whether nobody is inside; somebody may be about to be, or to take the bias away. Where the atomics can be looked at without being used.
     [[nodiscard]] static bool is_free(const domain_lock& l) noexcept {
-        return l.inside_.peek() == 0 && l.shared_.word_.peek() == 0;
+        return l.biased_ ? l.inside_.peek() == 0 : l.shared_.word_.peek() == 0;
+    }
+    /// As if no thread had used the lock yet: whoever does next may be given the bias. While nobody else is there.
+    static void forget_users(domain_state& s) noexcept {
+        domain_lock& l = core(s).lock_;
+        l.owner_.store({}, std::memory_order_relaxed);
+        l.last_user_ = l.candidate_ = {};
+        l.biased_ = false;
+        l.uses_ = 0;
     }
     [[nodiscard]] static bool is_owned(domain_state& s) noexcept { return core(s).owned_; }
     [[nodiscard]] static bool timer_is_late(domain_state& s) noexcept { return core(s).timer_is_late_; }

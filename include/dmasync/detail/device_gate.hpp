@@ -305,13 +305,15 @@ private:
             const unique_fd pending = pending_fences(c, ec);
             if (ec) { return failure::from(ec); }
             if (!pending) { return {}; }
+            time_point time{};
             do {
                 if (stop != nullptr && stop->stop_requested()) { return errc::cancelled; }
-                if (now() == time_point::max()) { return errc::closed; } // the domain is gone
+                time = now(); // once: the domain may go away between two looks
+                if (time == time_point::max()) { return errc::closed; }
                 if (has_been_wounded(c)) { return errc::wounded; }
-                if (now() >= c.deadline) { return errc::timed_out; }
-                if (now() >= until) { return errc::fence_timed_out; }
-            } while (!is_readable(pending.get(), wake.get(), until - now()));
+                if (time >= c.deadline) { return errc::timed_out; }
+                if (time >= until) { return errc::fence_timed_out; }
+            } while (!is_readable(pending.get(), wake.get(), until - time));
             if (completion_result(pending.get())) { return errc::fence_failed; }
         }
     }

@@ -82,7 +82,6 @@ private:
     friend struct inspector;
 
     static constexpr std::uint32_t never = UINT32_MAX;
-    static constexpr std::uint32_t growth = 8; // a thread that naps for its turn lets another have thousands in a row
 
     [[gnu::noinline]] bool lock_shared() noexcept {
         const thread_id me = this_thread_id();
@@ -110,7 +109,7 @@ private:
         uses_ = 0;
         if (candidate_ == thread_id{}) { candidate_ = me; }
         if (candidate_ != me) { return; }
-        uses_wanted_ = std::min(uses_wanted_, never / (2 * growth)) * growth;
+        uses_wanted_ = std::min(uses_wanted_, never / (2 * bias_growth)) * bias_growth;
         biased_ = true;
         inside_.store(1, std::memory_order_relaxed);
         owner_.store(me, std::memory_order_relaxed);

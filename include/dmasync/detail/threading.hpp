@@ -82,6 +82,10 @@ inline constexpr unsigned looks_before_queue = 6;
 /// How often in a row one thread has a lock to itself before it is given the bias (domain_lock).
 inline constexpr std::uint32_t uses_before_bias = 1000;
 
+/// How many times as often it has to be after each revocation: a thread that naps for its turn lets another one have thousands
+/// in a row.
+inline constexpr std::uint32_t bias_growth = 8;
+
 /// Tells the processor that this is a waiting loop.
 inline void spin_hint() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
