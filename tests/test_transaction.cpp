@@ -730,6 +730,30 @@ TEST_CASE("a waiting part fails when its buffer is closed, and the transaction g
     CHECK(u.has_locked(write(f.c)));
 }
 
+TEST_CASE("a transaction is refused what is closed, held or not of its domain, in a domain of one thread too") {
+    manual_loop loop;
+    domain media{loop, {.single_threaded = true}}; // where the shortest way is taken from the first lock on
+    domain other{loop};
+    buffer a = media.allocate(64);
+    buffer b = media.allocate(64);
+    const buffer held = media.allocate(64);
+    const buffer foreign = other.allocate(64);
+    const guard holder = try_lock(write(held));
+    b.close();
+    transaction_user u{media};
+    u.lock(write(b));
+    CHECK(u.ec == errc::closed);
+    CHECK(u.has_locked(write(a)));
+    u.lock(write(b));
+    CHECK(u.ec == errc::closed);
+    u.lock(write(foreign));
+    CHECK(u.ec == errc::wrong_domain);
+    u.lock(read(held));
+    CHECK(u.waits());
+    u.coroutine.destroy();
+    CHECK(u.tx.holds(a));
+}
+
 // ---- dma-bufs --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a transaction waits for devices, and tells the kernel of the CPU's use, as a lock does") {
