@@ -76,12 +76,6 @@ class Figures(unittest.TestCase):
     def test_a_difference_of_something_unmeasured_is_unknown(self):
         self.assertIsNone(results(entry("a", 12.0)).ratio(report.Minus("a", "b")))
 
-    def test_the_least_is_of_the_least_ref(self):
-        r = results(*(entry("a", t) for t in (9.0, 6.0, 30.0)), entry("ref", 3.0))
-        self.assertEqual(r.least("a"), 2.0)
-        self.assertIsNone(r.least("unmeasured"))
-        self.assertIsNone(r.least(report.Minus("a", "ref")))
-
     def test_quartiles_are_in_multiples_of_ref(self):
         self.assertEqual(results(*(entry("a", t) for t in (5.0, 10.0, 15.0, 20.0, 25.0))).spread("a"), (2.0, 4.0))
 
@@ -110,7 +104,7 @@ class Tables(unittest.TestCase):
 
     def test_a_row_says_what_was_measured_beside_it_and_what_on_another_day(self):
         row = report.target_row(results(entry("a", 10.0), entry("m", 6.0)), self.ROW)
-        self.assertEqual(row, ["a lock", "10.0", "**2.00**", "", "2.00", "1.5", "**no**", "1.20, a mutex", "1.1, another"])
+        self.assertEqual(row, ["a lock", "10.0", "**2.00**", "", "1.5", "**no**", "1.20, a mutex", "1.1, another"])
 
     def test_what_was_not_measured_is_not_shown(self):
         made = report.texts(results(entry("scoped_lock<1>", 10.0)))
