@@ -40,7 +40,7 @@ public:
 
     /// Grants the whole of `set` to `c`, or nothing of it (S2).
     /// Errors: `empty_set`, `wrong_domain`, `duplicate_buffer`, `closed`; `would_block` when it has to wait for others.
-    [[nodiscard, gnu::always_inline]] errc try_grant(claim_node& c, const std::span<const request>& set) noexcept {
+    [[nodiscard]] errc try_grant(claim_node& c, std::span<const request> set) noexcept {
         if (set.empty()) { return errc::empty_set; }
         std::uint32_t seen = 0;
         if (const request* refused = mark_whole(c, set, seen); refused != nullptr) {
@@ -62,8 +62,7 @@ public:
 
     /// The same for a claim of a transaction, beside what that claim has been granted before.
     /// Further error: `already_locked` when the transaction has one of the buffers.
-    [[nodiscard, gnu::always_inline]] errc try_extend(claim_node& c, const std::span<const request>& set,
-                                                      decisions& out) noexcept {
+    [[nodiscard]] errc try_extend(claim_node& c, std::span<const request> set, decisions& out) noexcept {
         transaction_node& t = *c.owner;
         draw_ticket(t);
         const std::uint32_t before = c.size;
@@ -144,11 +143,7 @@ public:
     /// The claim of a transaction is complete (R4): nobody takes it back any more.
     /// Returns: whether it still has all that it was granted.
     static bool complete(claim_node& c) noexcept {
-        bool whole = true;
-        for (entry& e : c.set()) {
-            whole &= entry_list::is_linked(e);
-            if (entry_list::is_linked(e)) { entry_list::erase(e); }
-        }
+        const bool whole = forget_unfinished(c);
         c.owner = nullptr;
         return whole;
     }
@@ -338,10 +333,14 @@ private:
         if (policy_ == deadlock_policy::wait_die) { wounding::kill_younger_waiters(fresh, c.owner->ticket, out); }
     }
 
-    static void forget_unfinished(const claim_node& c) noexcept {
+    /// Returns: whether it still has all that it was granted.
+    static bool forget_unfinished(const claim_node& c) noexcept {
+        bool whole = true;
         for (entry& e : c.set()) {
+            whole &= entry_list::is_linked(e);
             if (entry_list::is_linked(e)) { entry_list::erase(e); }
         }
+        return whole;
     }
 
     [[nodiscard]] static constexpr std::uint32_t weight(access mode) noexcept {

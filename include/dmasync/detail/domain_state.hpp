@@ -18,7 +18,7 @@
 
 namespace dmasync::detail {
 
-/// What handles, guards and awaiters call.
+/// What handles, guards and awaiters call. Begins with a cache line, for what every lock touches lies together.
 class alignas(64) domain_state final : public lock_keeper {
 public:
     /// `first_ticket` is for tests, which start it near its wrap.

@@ -175,7 +175,7 @@ private:
     [[gnu::noinline]] failure hand_over(claim& c, std::uint32_t wanted) noexcept {
         step s{*this, std::adopt_lock};
         admission_.pass_on(c, s.out);
-        if ((wanted & buffer_node::orphan) != 0) { bury_orphans(c, s); }
+        if ((wanted & buffer_node::orphan) != 0) { bury_orphans(c, s); } // seldom: `pass_on` would look at each buffer
         retire(c);
         return {};
     }

@@ -27,8 +27,7 @@ enum class verdict : std::uint8_t {
     held,    ///< `mine` is a hold
     gated,   ///< granted, but there is a dma-buf in the set: `mine` is before the gate (`enter`)
     waits,   ///< `mine` waits: its waiter is told once, and may have been by now
-    settled, ///< `mine` says whether it is held or has failed
-    refused, ///< `why` says why
+    refused, ///< `why` says why; with `would_block`, `wait` may follow
 };
 
 /// What a lock does to a domain, from the question to the answer.
@@ -43,8 +42,8 @@ public:
 
     /// Grants the set now, or has it waited for, or says why not: in one critical section, and mostly without a ticket or a
     /// queue.
-    /// Why it is refused: what `admission::try_grant` says, `invalid_lease`, `already_locked` or `out_of_memory`; without a
-    /// waiter, `would_block`.
+    /// Why it is refused: what `admission::try_grant` says, `invalid_lease`, `already_locked` or `out_of_memory`;
+    /// `would_block` without a waiter, after looks in vain, and where the time has to be looked at first.
     [[nodiscard]] verdict acquire(inquiry& q) noexcept {
         if (!lock_.lock_biased()) [[unlikely]] { return acquire_with_care(q); }
         const time_point now = has_virtual_time_ ? coarse_now() : event_loop::coarse_clock();
@@ -166,6 +165,7 @@ private:
         return verdict::held;
     }
 
+    /// Without the bias, with other options than those of the last use, with no record left, with somebody who records.
     [[nodiscard, gnu::noinline]] verdict acquire_with_care(inquiry& q) noexcept {
         if (q.set.empty()) { return refuse(q, errc::empty_set); }
         for (;;) {
@@ -236,32 +236,18 @@ private:
         if (why != errc::would_block || q.waiter == nullptr) { return refuse(c, q, why); }
         if (look_pays(q.set)) {
             refuse(c, q, why);
-            const verdict v = look_again(q);
-            return v == verdict::refused && q.why == errc::would_block ? begin_wait(q) : v;
+            return look_again(q);
         }
+        // Somebody may have had his time, or this one: that takes a look at the clock.
+        const bool time_counts = q.options.deadline != time_point::max() || horizon_ <= now + coarse_lag_;
+        if (time_counts) { return refuse(c, q, why); }
         c.place = q.place;
         c.waiter = q.waiter;
-        c.plain = false;
         q.mine = &c;
-        if (q.options.deadline != time_point::max() || horizon_ <= now + coarse_lag_) {
-            lock_.unlock(); // somebody may have had his time, or this one: that takes a look at the clock
-            return wait(c, q) ? verdict::waits : verdict::settled;
-        }
         step s{*this, std::adopt_lock};
         enqueue(c, q, now, s);
         c.plain = !c.has_dma_buf; // once it is held
         return verdict::waits;
-    }
-
-    /// After looks in vain, outside of the critical section.
-    [[nodiscard]] verdict begin_wait(inquiry& q) noexcept {
-        claim* c = prepare(q.set.size());
-        q.why = c == nullptr ? errc::out_of_memory : errc{};
-        if (c == nullptr) { return verdict::refused; }
-        c->place = q.place;
-        c->waiter = q.waiter;
-        q.mine = c;
-        return wait(*c, q) ? verdict::waits : verdict::settled;
     }
 
     /// Whether a set that is held may well be free in a moment: another thread uses the domain, nobody waits for the set, and

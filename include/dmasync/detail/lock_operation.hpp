@@ -67,7 +67,7 @@ protected:
         if (home_ == nullptr || stop() != nullptr) [[unlikely]] { return !try_now() && suspend(waiter); }
         asked_.waiter = waiter;
         const detail::verdict v = home_->acquire(asked_);
-        return v != detail::verdict::held && (v == detail::verdict::waits || pass_gate(v));
+        return v != detail::verdict::held && (v == detail::verdict::waits || go_on(v));
     }
 
     /// As `begin`, for a part of a transaction.
@@ -128,10 +128,6 @@ protected:
         on_stop_.reset();
         trace_refusal();
         if (asked_.mine != nullptr) { asked_.why = home_->join(*transaction_, *std::exchange(asked_.mine, nullptr)); }
-        if (!asked_.why) [[likely]] {
-            if (ec_ != nullptr) { ec_->clear(); }
-            return;
-        }
         const bool enough = asked_.why == errc::already_locked && ec_ == nullptr &&
                             detail::domain_state::covers(*transaction_, asked_.set);
         detail::deliver(enough ? std::error_code{} : asked_.why.code(), ec_, "dmasync: transaction");
@@ -214,11 +210,10 @@ private:
         if (v == detail::verdict::gated) { enter_gate(); }
     }
 
-    /// Returns: whether the coroutine has to wait for devices.
-    [[nodiscard, gnu::noinline]] bool pass_gate(detail::verdict v) noexcept {
-        if (v != detail::verdict::gated) { return false; }
-        enter_gate();
-        return asked_.why == errc::would_block && publish_granted(asked_.waiter);
+    /// What was neither granted outright nor queued. Returns: whether the coroutine has to wait.
+    [[nodiscard, gnu::noinline]] bool go_on(detail::verdict v) noexcept {
+        enter_gate_if(v);
+        return asked_.why == errc::would_block && suspend(asked_.waiter);
     }
 
     /// A set that has been granted is not to be had before its devices have finished: `would_block` then.

@@ -53,7 +53,7 @@ public:
 
     /// The claim has become a hold; of a transaction's, what it has from entry `first` on.
     void granted(const claim& c, std::uint32_t first = 0) const noexcept {
-        if (is_on()) [[unlikely]] { record_grant(c, first); }
+        record(trace_kind::granted, c, static_cast<std::uint64_t>(c.lease.count()), {}, first);
     }
 
     /// The claim is about to be released: it has been held, or was on its way through the gate.
@@ -105,10 +105,6 @@ private:
     }
     void record(trace_kind k, const claim& c, const entry& e) const noexcept {
         if (is_on()) [[unlikely]] { record_one(k, c, e); }
-    }
-
-    [[gnu::noinline, gnu::cold]] void record_grant(const claim& c, std::uint32_t first) const noexcept {
-        record_set(trace_kind::granted, c, static_cast<std::uint64_t>(c.lease.count()), {}, first);
     }
 
     [[gnu::noinline, gnu::cold]] void record_buffer(const buffer_state& b) const noexcept {

@@ -50,7 +50,7 @@ public:
         const bool may_go_on = !t.wounded && !t.must_restart && !t.done && t.waiting == nullptr;
         if (!may_go_on || q.set.size() != 1 || trace_.is_on()) [[unlikely]] { return leave_to_care(t, q); }
         claim* c = t.hold();
-        if (c == nullptr) { return begin(t, q); }
+        if (c == nullptr) { return lock_first(t, q); }
         const bool may_grow = c->state.load(std::memory_order_relaxed) == phase::held && c->size < c->room;
         if (!may_grow || !admission_.try_extend_idle(*c, c->size, t, q.set[0])) [[unlikely]] {
             return leave_to_care(t, q);
@@ -60,6 +60,7 @@ public:
         lock_.unlock_biased();
         return errc{};
     }
+
     /// A record for a part that is about to wait, and room for it in the hold; null without memory.
     [[nodiscard]] claim* prepare_part(transaction_state& t, std::size_t size) noexcept {
         for (;;) {
@@ -249,7 +250,7 @@ private:
     // The rest of `extend`. Each ends the critical section.
 
     /// The first lock of a transaction.
-    [[nodiscard, gnu::noinline]] errc begin(transaction_state& t, inquiry& q) noexcept {
+    [[nodiscard, gnu::noinline]] errc lock_first(transaction_state& t, inquiry& q) noexcept {
         const time_point now = coarse_now();
         claim* c = pool_.first(1);
         if (c == nullptr || !has_options_of(*c, q) || !admission_.try_extend_idle(*c, 0, t, q.set[0])) [[unlikely]] {
@@ -259,17 +260,14 @@ private:
         c->owner = &t;
         c->plain = false;
         c->place = q.place;
-        c->state.store(phase::held, std::memory_order_relaxed);
+        begin_hold(*c, now);
         t.set_hold(c);
         ++counters_.granted_at_once;
-        enter_book(*c, now);
-        if (timer_is_late_) [[unlikely]] { return end_with_timer(); }
-        lock_.unlock();
-        return errc{};
-    }
-
-    [[nodiscard, gnu::noinline]] errc end_with_timer() noexcept {
-        const step s{*this, std::adopt_lock};
+        if (timer_is_late_) [[unlikely]] {
+            static_cast<void>(step{*this, std::adopt_lock});
+        } else {
+            lock_.unlock();
+        }
         return errc{};
     }
 
@@ -323,7 +321,7 @@ private:
 
     /// The hold of a transaction, moved to a larger record when it has no room; a fresh record when there is no hold yet.
     /// Null when the pool has none.
-    [[nodiscard, gnu::always_inline]] claim* hold_with_room(transaction_state& t, std::size_t more, step& s) noexcept {
+    [[nodiscard]] claim* hold_with_room(transaction_state& t, std::size_t more, step& s) noexcept {
         claim* c = t.hold();
         if (c == nullptr) { return pool_.take(more); }
         return c->room >= c->size + more ? c : enlarge(t, more, s);
