@@ -245,7 +245,7 @@ TEST_CASE("a token grows with every grant that conflicts with an earlier one, an
     std::vector<std::uint64_t> tokens;
     const auto grant = [&](access mode) {
         acquisition& a = x.arrive({{0, mode}});
-        tokens.push_back(x.nodes[0].sequence);
+        tokens.push_back(x.nodes[0].token());
         x.leave(a);
     };
     grant(w);
@@ -266,7 +266,7 @@ TEST_CASE("a revoked hold keeps its old token, and the buffer's has grown") {
         decisions out;
         x.policy.revoke(a.node, out);
         a.state = acquisition::gone;
-        CHECK(a.room[0].token < x.nodes[0].sequence);
+        CHECK(a.room[0].token < x.nodes[0].token());
         CHECK(x.nodes[0].state == 0);
     }
 }

@@ -108,13 +108,37 @@ TEST_CASE("a span that leads beyond the end of time lasts until then") {
 }
 
 TEST_CASE("a span as long as there is has no end") {
-    CHECK(deadline_span{std::chrono::nanoseconds::max()}.is_endless());
-    CHECK(deadline_span{}.is_endless());
-    CHECK_FALSE(deadline_span{24h}.is_endless());
     book b;
     item i;
     b.enter(i, start, deadline_span{std::chrono::nanoseconds::max()});
     CHECK(i.until == time_point::max());
+    CHECK(ended_by(b, time_point::max()).empty());
+    book::leave(i);
+}
+
+TEST_CASE("what is entered without a time begins when it is said what time it is") {
+    book b;
+    item brief;
+    item longer;
+    b.enter_undated(longer);
+    b.enter_undated(brief);
+    CHECK(ended_by(b, start + 1h).empty());
+    const auto span_of = [&](const item& i) { return deadline_span{&i == &brief ? 1ms : 10ms}; };
+    CHECK(b.date(start, span_of) == start + 1ms);
+    CHECK(longer.since == start);
+    CHECK(longer.until == start + 10ms);
+    CHECK(ended_by(b, start + 1ms) == std::set{&brief});
+    CHECK(ended_by(b, start + 10ms) == std::set{&longer});
+    CHECK(b.date(start, span_of) == time_point::max());
+}
+
+TEST_CASE("what has left before that never began") {
+    book b;
+    item i;
+    b.enter_undated(i);
+    book::leave(i);
+    CHECK(b.date(start, [](const item&) { return deadline_span{1ms}; }) == time_point::max());
+    CHECK(ended_by(b, start + 1h).empty());
 }
 
 TEST_CASE("something may be given an end later, and lose it again") {

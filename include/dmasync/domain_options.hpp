@@ -34,7 +34,9 @@ struct domain_options {
     std::chrono::nanoseconds overdue_limit = std::chrono::seconds{60};
     deadlock_policy policy = deadlock_policy::wound_wait; ///< of transactions
     /// Only the thread that makes the domain uses it, its buffers and their guards: no lock ever needs an atomic
-    /// read-modify-write, and none can be slowed down by another thread. Use by another one aborts, `snapshot` included.
+    /// read-modify-write or a look at the clock, and none can be slowed down by another thread. Use by another one aborts,
+    /// `snapshot` included. A lease of a hold that is taken in a turn of the loop is counted from the end of that turn, or
+    /// from when somebody asks for it before: never shorter, longer by the rest of the turn.
     bool single_threaded = false;
     std::size_t reserve = 64; ///< acquisitions of up to 4 buffers alive at once without allocating
     stuck_watch stuck{};      ///< `stuck_after(1s)`: explains every lock that has waited for so long

@@ -38,7 +38,9 @@ public:
         }
         return *this;
     }
-    ~guard() { give_back(); }
+    ~guard() {
+        if (claim_ != nullptr) { claim_->home->unlock(*claim_); }
+    }
 
     /// Whether there is a hold. An expired one counts: it was a hold, and the guard still answers for it.
     [[nodiscard]] explicit operator bool() const noexcept { return claim_ != nullptr; }

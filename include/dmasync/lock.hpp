@@ -69,12 +69,12 @@ namespace detail {
 /// Stands for options that were not given: nothing to build, nothing to copy.
 struct no_options {
     static constexpr const lock_options& value = no_lock_options;
-    static constexpr options_mark mark = mark_of_none;
+    static constexpr options_id id = id_of_no_options;
 };
 
 struct given_options {
     lock_options value;
-    static constexpr options_mark mark = not_marked;
+    static constexpr options_id id = unidentified;
 };
 
 /// What the arguments of a lock come to: requests first, then options, then an error code. Those two are looked at, not kept.
@@ -83,21 +83,22 @@ struct lock_arguments {
     using guard_type = guard_of<Modes...>;
     using options_type = Options;
 
-    std::array<request, sizeof...(Modes)> set;
+    listed_set<Modes...> buffers;
+    std::array<request, sizeof...(Modes)> set; // the same, once there is an operation
     [[no_unique_address]] Options options;
 
     template <class... Args>
     explicit lock_arguments(Args&... args) noexcept {
-        request* next = set.data();
+        buffer_node** next = buffers.nodes.data();
         (put(args, next), ...);
     }
 
     template <access Mode>
-    void put(const lock_request<Mode>& r, request*& next) noexcept {
-        *next++ = {r.node, Mode};
+    static void put(const lock_request<Mode>& r, buffer_node**& next) noexcept {
+        *next++ = r.node;
     }
-    void put(const lock_options& o, request*&) noexcept { options.value = o; }
-    static void put(const std::error_code&, request*&) noexcept {}
+    void put(const lock_options& o, buffer_node**&) noexcept { options.value = o; }
+    static void put(const std::error_code&, buffer_node**&) noexcept {}
 
     /// The place of the first request.
     template <class First, class... Rest>
@@ -118,7 +119,40 @@ struct lock_arguments {
     }
 
     [[nodiscard]] domain_state* home() const noexcept {
-        return set[0].buffer == nullptr ? nullptr : static_cast<buffer_state*>(set[0].buffer)->owner;
+        return first() == nullptr ? nullptr : static_cast<buffer_state*>(first())->owner;
+    }
+    [[nodiscard]] buffer_node* first() const noexcept { return buffers.nodes[0]; }
+
+    /// As `lock_keeper::acquire_plain`.
+    [[nodiscard, gnu::always_inline]] claim* acquire_plain(call_site place) const noexcept {
+        if (Options::id == unidentified || first() == nullptr) { return nullptr; }
+        return static_cast<buffer_state*>(first())->owner->acquire_plain(buffers, Options::id, place);
+    }
+
+    /// As `lock_keeper::wait_plain`.
+    [[nodiscard]] bool wait_plain(call_site place, std::coroutine_handle<> waiter, claim*& mine) const noexcept {
+        if constexpr (sizeof...(Modes) == 1 && Options::id != unidentified) {
+            return first() != nullptr && home()->wait_plain(*first(), Modes..., Options::id, place, waiter, mine);
+        }
+        return false;
+    }
+
+    /// As `transaction_keeper::extend_plain`.
+    [[nodiscard, gnu::always_inline]] bool extend_plain(domain_state& home, transaction_state& t, options_id id,
+                                                        call_site place) const noexcept {
+        if constexpr (sizeof...(Modes) == 1) { return home.extend_plain<Modes...>(t, first(), id, place); }
+        return false;
+    }
+
+    void begin(std::optional<lock_operation>& o, std::error_code* ec, call_site place) noexcept {
+        o.emplace(home(), requests(), options.value, Options::id, ec, place);
+    }
+
+    /// What an operation asks for.
+    [[nodiscard]] std::span<const request> requests() noexcept {
+        constexpr std::array modes{Modes...};
+        for (std::size_t i = 0; i < set.size(); ++i) { set[i] = {buffers.nodes[i], modes[i]}; }
+        return set;
     }
 };
 
@@ -154,39 +188,6 @@ using arguments_of = typename parse_arguments<mode_list<>, std::remove_cvref_t<A
 template <class... Args>
 concept describes_lock = std::is_class_v<detail::arguments_of<Args...>>; // false where there is no such type
 
-/// A lock that is being waited for. Awaitable once, in any coroutine.
-template <class Arguments>
-class [[nodiscard]] lock_awaitable : Arguments, lock_operation {
-public:
-    using guard_type = typename Arguments::guard_type;
-
-    template <class... Args>
-    explicit lock_awaitable(Args&... args) noexcept
-        : Arguments{args...}, lock_operation{this->home(),
-                                             this->set,
-                                             this->options.value,
-                                             this->options.mark,
-                                             this->error_in(args...),
-                                             this->place_in(args...)} {}
-
-    lock_awaitable(const lock_awaitable&) = delete;
-    lock_awaitable& operator=(const lock_awaitable&) = delete;
-    [[gnu::always_inline]] ~lock_awaitable() {} // inline: the outcome has been taken by then, nearly always
-
-    [[nodiscard]] bool await_ready() const noexcept { return false; } // one critical section grants or queues
-    [[nodiscard, gnu::always_inline]] bool await_suspend(std::coroutine_handle<> h) noexcept { return this->begin(h); }
-    [[nodiscard, gnu::always_inline]] guard_type await_resume() { return this->template take<guard_type>(); }
-
-    [[nodiscard]] guard_type block_and_take() {
-        this->block();
-        return this->template take<guard_type>();
-    }
-    [[nodiscard]] guard_type try_and_take() {
-        this->try_only();
-        return this->template take_tried<guard_type>();
-    }
-};
-
 /// Locks all the buffers, or none: `co_await lock(read(a), write(b), ...)`. Deadlock-free in whatever order others ask;
 /// nobody who asked later and wants the same overtakes. Where another thread holds the set and nobody waits for it, who asks
 /// may look again for some microseconds before he counts as one who has.
@@ -199,7 +200,10 @@ public:
 /// Source:  S4, S6; kernel Documentation/locking/ww-mutex-design.rst.
 template <class... Args>
     requires describes_lock<Args...>
-[[nodiscard]] auto lock(Args&&... args) noexcept { return lock_awaitable<detail::arguments_of<Args...>>{args...}; }
+[[nodiscard]] auto lock(Args&&... args) noexcept {
+    using arguments = detail::arguments_of<Args...>;
+    return lock_awaitable<arguments>{arguments::error_in(args...), arguments::place_in(args...), args...};
+}
 
 /// Locks all the buffers now, or none.
 /// Returns: the guard; an empty one whose `error()` is `errc::would_block` when somebody is in the way: that is not
@@ -209,7 +213,7 @@ template <class... Args>
 template <class... Args>
     requires describes_lock<Args...>
 [[nodiscard]] auto try_lock(Args&&... args) {
-    return lock_awaitable<detail::arguments_of<Args...>>{args...}.try_and_take();
+    return dmasync::lock(args...).try_and_take(); // std::lock would be found too
 }
 
 /// Locks all the buffers, blocking the thread. For threads that run no event loop; the domain's loop need not run.
@@ -217,8 +221,6 @@ template <class... Args>
 /// Threads: any.
 template <class... Args>
     requires describes_lock<Args...>
-[[nodiscard]] auto blocking_lock(Args&&... args) {
-    return lock_awaitable<detail::arguments_of<Args...>>{args...}.block_and_take();
-}
+[[nodiscard]] auto blocking_lock(Args&&... args) { return dmasync::lock(args...).block_and_take(); }
 
 } // namespace dmasync

@@ -49,11 +49,11 @@ static_assert(std::is_trivially_destructible_v<lock_options>);
 
 namespace detail {
 
-/// Options of the same mark say the same, so that nobody has to look into them again: those of a lock that is given none, and
+/// Options of the same id say the same, so that nobody has to look into them again: those of a lock that is given none, and
 /// those of one lock_set.
-using options_mark = std::uint64_t;
-inline constexpr options_mark not_marked = 0;   // looked into every time
-inline constexpr options_mark mark_of_none = 1; // lock_sets have the ones that follow
+using options_id = std::uint64_t;
+inline constexpr options_id unidentified = 0;     // looked into every time
+inline constexpr options_id id_of_no_options = 1; // lock_sets have the ones that follow
 
 inline constexpr lock_options no_lock_options{};
 

@@ -29,7 +29,7 @@ class lock_set {
 public:
     /// `defaults` hold for every lock that does not say otherwise; its stop token and deadline are not kept.
     explicit lock_set(domain& d, dmasync::name name = {}, const lock_options& defaults = {}) noexcept
-        : state_{d.state_}, mark_{d.state_->register_set()}, defaults_{defaults} {
+        : state_{d.state_}, options_id_{d.state_->register_set()}, defaults_{defaults} {
         defaults_.name = name;
         defaults_.stop = {};
         defaults_.deadline = event_loop::time_point::max();
@@ -58,49 +58,50 @@ public:
     [[nodiscard]] std::string_view name() const noexcept { return defaults_.name.view(); }
 
 private:
-    struct own_options {
-        std::optional<lock_options> value; // none: the set's are used as they are
+    /// What a lock of the set asks for.
+    struct asked {
+        using guard_type = guard;
+
+        explicit asked(lock_set& s) noexcept : set{s} {}
+        asked(lock_set& s, const lock_options& o) noexcept : set{s}, own_options{s.with_defaults(o)} {}
+
+        /// As `lock_keeper::acquire_plain`.
+        [[nodiscard, gnu::always_inline]] detail::claim* acquire_plain(call_site place) const noexcept {
+            if (own_options) { return nullptr; }
+            return set.state_->acquire_plain(detail::registered_set{set.requests_, set.live_}, set.options_id_, place);
+        }
+
+        [[nodiscard]] static bool wait_plain(call_site, std::coroutine_handle<>, detail::claim*&) noexcept {
+            return false;
+        }
+
+        void begin(std::optional<lock_operation>& o, std::error_code* ec, call_site place) const noexcept {
+            o.emplace(set.state_, set.requests_, own_options ? *own_options : set.defaults_,
+                      own_options ? detail::unidentified : set.options_id_, ec, place, &set.live_);
+        }
+
+        lock_set& set;
+        std::optional<lock_options> own_options; // none: the set's are used as they are
     };
 
 public:
     /// A lock of the set that is being waited for. Awaitable once, in any coroutine.
-    class [[nodiscard]] awaitable : own_options, lock_operation {
-    public:
-        awaitable(lock_set& s, std::error_code* ec, call_site where) noexcept
-            : lock_operation{s.state_, s.requests_, s.defaults_, s.mark_, ec, where, &s.live_} {}
-        awaitable(lock_set& s, const lock_options& o, std::error_code* ec, call_site where) noexcept
-            : own_options{s.with_defaults(o)}, lock_operation{s.state_, s.requests_, *this->value, detail::not_marked,
-                                                              ec,       where,       &s.live_} {}
-        awaitable(const awaitable&) = delete;
-        awaitable& operator=(const awaitable&) = delete;
-        [[gnu::always_inline]] ~awaitable() {} // as dmasync::lock's
-
-        [[nodiscard]] bool await_ready() const noexcept { return false; } // as dmasync::lock
-        [[nodiscard, gnu::always_inline]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }
-        [[nodiscard, gnu::always_inline]] guard await_resume() { return take(); }
-
-        [[nodiscard]] guard block_and_take() {
-            block();
-            return take();
-        }
-        [[nodiscard]] guard try_and_take() {
-            try_only();
-            return take_tried();
-        }
-    };
+    using awaitable = lock_awaitable<asked>;
 
     /// Locks the whole set: `co_await set.lock()`. Guarantee, errors and threads as `dmasync::lock`; further errors:
     /// `errc::empty_set`, `already_locked`. A reused set locks without allocating.
-    [[nodiscard]] awaitable lock(call_site where = call_site::current()) noexcept { return {*this, nullptr, where}; }
+    [[nodiscard]] awaitable lock(call_site where = call_site::current()) noexcept {
+        return awaitable{nullptr, where, *this};
+    }
     [[nodiscard]] awaitable lock(const lock_options& o, call_site where = call_site::current()) noexcept {
-        return {*this, o, nullptr, where};
+        return awaitable{nullptr, where, *this, o};
     }
     [[nodiscard]] awaitable lock(const lock_options& o, std::error_code& ec,
                                  call_site where = call_site::current()) noexcept {
-        return {*this, o, &ec, where};
+        return awaitable{&ec, where, *this, o};
     }
     [[nodiscard]] awaitable lock(std::error_code& ec, call_site where = call_site::current()) noexcept {
-        return {*this, &ec, where};
+        return awaitable{&ec, where, *this};
     }
 
     /// As `dmasync::try_lock`.
@@ -189,7 +190,7 @@ private:
     }
 
     detail::domain_state* state_; // kept alive by being registered there
-    const detail::options_mark mark_;
+    const detail::options_id options_id_;
     std::vector<buffer> buffers_;
     std::vector<detail::request> requests_; // invariant: one for each of buffers_, in the same order
     detail::claim* live_ = nullptr;         // the acquisition that is going on; changed under the domain's lock

@@ -139,15 +139,19 @@ private:
     [[nodiscard]] guard done(std::error_code* ec) {
         errc why = errc::transaction_done;
         detail::claim* held = state_.done ? nullptr : home_->complete(state_, why); // once done its domain may be gone
-        detail::deliver(why, ec, "dmasync: transaction::done");
-        return held == nullptr ? guard{detail::failure{why}} : guard{*held};
+        if (held == nullptr) [[unlikely]] {
+            detail::deliver(why, ec, "dmasync: transaction::done");
+            return guard{detail::failure{why}};
+        }
+        if (ec != nullptr) { ec->clear(); }
+        return guard{*held};
     }
 
     [[nodiscard]] const lock_options& options() const noexcept {
         return own_options_ ? *own_options_ : detail::no_lock_options;
     }
-    [[nodiscard]] detail::options_mark mark() const noexcept {
-        return own_options_ ? detail::not_marked : detail::mark_of_none;
+    [[nodiscard]] detail::options_id own_id() const noexcept {
+        return own_options_ ? detail::unidentified : detail::id_of_no_options;
     }
 
     detail::domain_state* home_;
@@ -155,41 +159,53 @@ private:
     detail::transaction_state state_{guard::claim_};
 };
 
-/// A lock of a transaction that is being waited for. Awaitable once, in any coroutine.
+/// A lock of a transaction that is being waited for. Awaitable once, in any coroutine. As dmasync::lock's: an operation is
+/// made of it only when it is not had at once.
 template <class Arguments>
-class [[nodiscard]] transaction::part_awaitable : Arguments, lock_operation {
+class [[nodiscard]] transaction::part_awaitable : Arguments {
 public:
     template <class... Args>
     explicit part_awaitable(transaction& t, Args&... args) noexcept
-        : Arguments{args...},
-          lock_operation{this->home() == t.home_ ? t.home_ : nullptr,
-                         this->set,
-                         t.options(),
-                         t.mark(),
-                         this->error_in(args...),
-                         this->place_in(args...),
-                         t.state_} {}
+        : Arguments{args...}, whole_{t}, ec_{this->error_in(args...)}, place_{this->place_in(args...)} {}
 
     part_awaitable(const part_awaitable&) = delete;
     part_awaitable& operator=(const part_awaitable&) = delete;
-    [[gnu::always_inline]] ~part_awaitable() {} // as dmasync::lock's
+    [[gnu::always_inline]] ~part_awaitable() {} // inline: there is no operation, nearly always
 
-    [[nodiscard]] bool await_ready() const noexcept { return false; } // as dmasync::lock
-    [[nodiscard, gnu::always_inline]] bool await_suspend(std::coroutine_handle<> h) noexcept {
-        return this->begin_part(h);
+    [[nodiscard, gnu::always_inline]] bool await_ready() noexcept {
+        return this->extend_plain(*whole_.home_, whole_.state_, whole_.own_id(), place_);
     }
-    [[gnu::always_inline]] void await_resume() { this->take_part(); }
+    [[nodiscard, gnu::noinline]] bool await_suspend(std::coroutine_handle<> h) noexcept {
+        return begin().begin_part(h);
+    }
+    [[gnu::always_inline]] void await_resume() {
+        if (operation_) [[unlikely]] { return take(); }
+        if (ec_ != nullptr) { ec_->clear(); }
+    }
     void block_and_take() {
-        this->block();
-        this->take_part();
+        if (!await_ready()) { begin().block(); }
+        await_resume();
     }
+
+private:
+    [[nodiscard]] lock_operation& begin() noexcept {
+        detail::domain_state* const home = this->home() == whole_.home_ ? whole_.home_ : nullptr;
+        return operation_.emplace(home, this->requests(), whole_.options(), whole_.own_id(), ec_, place_,
+                                  whole_.state_);
+    }
+    [[gnu::noinline]] void take() { operation_->take_part(); }
+
+    transaction& whole_;
+    std::error_code* ec_;
+    call_site place_;
+    std::optional<lock_operation> operation_;
 };
 
 /// A transaction that begins again. Awaitable once, in any coroutine.
 class [[nodiscard]] transaction::restart_awaitable : lock_operation {
 public:
     restart_awaitable(transaction& t, std::error_code* ec) noexcept
-        : lock_operation{t.home_, {}, t.options(), t.mark(), ec, {}, t.state_}, subject_{t} {}
+        : lock_operation{t.home_, {}, t.options(), t.own_id(), ec, {}, t.state_}, subject_{t} {}
 
     [[nodiscard]] bool await_ready() noexcept {
         if (subject_.state_.done || subject_.state_.waiting != nullptr) {

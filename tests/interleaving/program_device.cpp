@@ -83,7 +83,7 @@ struct device_place {
 class device_lock : public dmasync::lock_operation {
 public:
     device_lock(device_place& p, access mode, const lock_options& o, std::error_code& ec)
-        : lock_operation{p.media, set_, options_, dmasync::detail::not_marked, &ec, {}},
+        : lock_operation{p.media, set_, options_, dmasync::detail::unidentified, &ec, {}},
           set_{request{p.screen, mode}},
           options_{o} {}
 
@@ -188,7 +188,7 @@ void own_brackets_or_expiry() {
 void expiry_seen() {
     device_place p{10ms};
     const std::array<request, 1> set{request{p.screen, access::write}};
-    dmasync::detail::inquiry asked{set, dmasync::detail::no_lock_options, dmasync::detail::mark_of_none};
+    dmasync::detail::inquiry asked{set, dmasync::detail::no_lock_options, dmasync::detail::id_of_no_options};
     const dmasync::detail::verdict v = p.media->acquire(asked);
     dmasync::detail::claim* held = asked.mine;
     check(v == dmasync::detail::verdict::gated && !p.media->enter(*held), "a free buffer can be had");

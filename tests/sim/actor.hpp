@@ -11,12 +11,14 @@
 
 #include <support/probe.hpp>
 
+#include <algorithm>
 #include <array>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <system_error>
 
@@ -63,34 +65,75 @@ struct actor {
     [[nodiscard]] bool waits() const { return asked != nullptr && !done && !destroyed; }
 };
 
-/// `dmasync::lock` for sets that are known at run time only.
-class any_lock : dmasync::lock_operation {
+/// What `dmasync::lock` would be asked for, where the set is known at run time only.
+class wanted {
 public:
-    explicit any_lock(actor& a) noexcept
-        : lock_operation{home_of(a),
-                         {a.wants.data(), a.size},
-                         a.bare ? dmasync::detail::no_lock_options : a.options,
-                         a.bare ? dmasync::detail::mark_of_none : dmasync::detail::not_marked,
-                         &a.ec,
-                         {}} {}
+    using guard_type = dmasync::guard;
 
-    [[nodiscard]] bool await_ready() const noexcept { return false; }
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin(h); }
-    [[nodiscard]] dmasync::guard await_resume() { return take(); }
-
-    [[nodiscard]] dmasync::guard block_and_take() {
-        block();
-        return take();
+    explicit wanted(const actor& a) noexcept : set_{a.wants.data(), a.size}, options_{a.options}, bare_{a.bare} {
+        for (const dmasync::detail::request& r : set_) { nodes_.at(size_++) = r.buffer; }
     }
-    [[nodiscard]] dmasync::guard try_and_take() {
-        try_only();
-        return take_tried();
+
+    /// The ways of nearly all are there for accesses that the compiler knows: of small sets there is one for each.
+    [[nodiscard]] dmasync::detail::claim* acquire_plain(dmasync::call_site) const noexcept {
+        return bare_ ? acquire_as<>() : nullptr;
+    }
+    [[nodiscard]] bool wait_plain(dmasync::call_site where, std::coroutine_handle<> waiter,
+                                  dmasync::detail::claim*& mine) const noexcept {
+        return bare_ && size_ == 1 &&
+               home()->wait_plain(*nodes_[0], set_[0].mode, dmasync::detail::id_of_no_options, where, waiter, mine);
+    }
+    void begin(std::optional<dmasync::lock_operation>& o, std::error_code* ec,
+               dmasync::call_site where) const noexcept {
+        o.emplace(home(), set_, bare_ ? dmasync::detail::no_lock_options : options_,
+                  bare_ ? dmasync::detail::id_of_no_options : dmasync::detail::unidentified, ec, where);
     }
 
 private:
-    [[nodiscard]] static dmasync::detail::domain_state* home_of(const actor& a) noexcept {
-        return static_cast<dmasync::detail::buffer_state*>(a.wants.at(0).buffer)->owner;
+    [[nodiscard]] dmasync::detail::domain_state* home() const noexcept {
+        return static_cast<dmasync::detail::buffer_state*>(nodes_[0])->owner;
     }
+
+    template <dmasync::access... Modes>
+    [[nodiscard]] dmasync::detail::claim* acquire_as() const noexcept {
+        constexpr std::size_t n = sizeof...(Modes);
+        if constexpr (n != 0) {
+            if (n == size_) {
+                dmasync::detail::listed_set<Modes...> set;
+                std::copy_n(nodes_.begin(), n, set.nodes.begin());
+                return home()->acquire_plain(set, dmasync::detail::id_of_no_options, {});
+            }
+        }
+        using dmasync::access;
+        if constexpr (n < 3) {
+            switch (set_[n].mode) {
+            case access::read: return acquire_as<Modes..., access::read>();
+            case access::write: return acquire_as<Modes..., access::write>();
+            default: break;
+            }
+        }
+        if constexpr (n == 0) {
+            switch (set_[n].mode) {
+            case access::read_write: return acquire_as<access::read_write>();
+            case access::dma_read: return acquire_as<access::dma_read>();
+            case access::dma_write: return acquire_as<access::dma_write>();
+            case access::dma_read_write: return acquire_as<access::dma_read_write>();
+            default: break;
+            }
+        }
+        return nullptr;
+    }
+
+    std::span<const dmasync::detail::request> set_;
+    const dmasync::lock_options& options_;
+    const bool bare_;
+    std::array<dmasync::detail::buffer_node*, 6> nodes_{};
+    std::size_t size_ = 0;
+};
+
+/// `dmasync::lock` of that.
+struct any_lock : dmasync::lock_awaitable<wanted> {
+    explicit any_lock(actor& a) noexcept : lock_awaitable{&a.ec, {}, a} {}
 };
 
 } // namespace sim

@@ -98,7 +98,7 @@ private:
         bool present = true;
         std::uint32_t readers = 0;
         std::uint32_t writers = 0;
-        std::uint64_t sequence = 0;
+        std::uint64_t token = 0;
         std::uint64_t reader_token = 0;
         std::uint64_t writer_token = 0;
         std::uint64_t revoked_token = 0;
@@ -169,7 +169,7 @@ private:
             }
         }
         nodes_.push_back({b});
-        nodes_.back().sequence = b->sequence;
+        nodes_.back().token = b->token();
         return nodes_.back();
     }
 
@@ -195,11 +195,11 @@ private:
         if ((b.state & node::closed) != 0 && waiters != 0) {
             violated(invariant::outcome, "somebody waits for a closed buffer");
         }
-        if (b.sequence < n.sequence) { violated(invariant::token, "the token of a buffer has become smaller"); }
-        if ((b.sequence % 2 != 0) != writer) {
+        if (b.token() < n.token) { violated(invariant::token, "the token of a buffer has become smaller"); }
+        if ((b.token() % 2 != 0) != writer) {
             violated(invariant::token, "the token does not tell that a writer holds");
         }
-        n.sequence = b.sequence;
+        n.token = b.token();
     }
 
     [[nodiscard]] static std::uint32_t check_queue(const dmasync::detail::entry_list& q, bool writers) {
@@ -440,7 +440,7 @@ private:
     }
 
     void check_token(known_node& n, const entry& e) {
-        const std::uint64_t t = e.buffer->sequence;
+        const std::uint64_t t = e.buffer->token();
         const bool writes = dmasync::is_write(e.mode);
         if ((n.ever_written && t <= n.writer_token) || (n.ever_revoked && t <= n.revoked_token) ||
             (writes && n.ever_read && t <= n.reader_token)) {
@@ -503,7 +503,7 @@ private:
                 const std::uint64_t token = dmasync::is_write(p.mode) ? n.writer_token : n.reader_token;
                 n.revoked_token = n.ever_revoked && n.revoked_token > token ? n.revoked_token : token;
                 n.ever_revoked = true;
-                if (n.buffer->sequence <= token) {
+                if (n.buffer->token() <= token) {
                     violated(invariant::token, "the token did not grow when #%lld expired", id(c));
                 }
             }

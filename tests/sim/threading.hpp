@@ -99,6 +99,7 @@ inline void compiler_fence() noexcept { sim::point(); }
 }
 inline constexpr std::uint32_t uses_before_bias = 3;
 inline constexpr std::uint32_t bias_growth = 1;
+inline constexpr unsigned spins_at_first = 4;
 inline constexpr unsigned looks_before_sleep = 0;
 inline constexpr unsigned looks_before_queue = 2;
 

@@ -21,9 +21,11 @@
 #include <dmasync/access.hpp>
 #include <dmasync/deadlock_policy.hpp>
 #include <dmasync/detail/admission_nodes.hpp>
+#include <dmasync/detail/buffer_marks.hpp>
 #include <dmasync/detail/wounding.hpp>
 #include <dmasync/error.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -48,6 +50,34 @@ public:
         }
         c.has_dma_buf = (seen & buffer_node::dma_buf) != 0;
         return errc{};
+    }
+
+    /// The same for a set that nobody has anything to do with who would be in the way, nor any device.
+    /// Returns: whether it was granted; nothing has changed otherwise.
+    [[nodiscard, gnu::always_inline]] bool grant_idle(claim_node& c, std::span<const request> set) noexcept {
+        std::uint32_t seen = 0;
+        const request* refused = append(c, 0, set, seen, [](const request& r) { return is_idle(*r.buffer, r.mode); });
+        if (refused != nullptr) [[unlikely]] { unmark_before(set, *refused); }
+        return refused == nullptr;
+    }
+
+    /// The same where the compiler knows the accesses. The first buffer is one of this domain's.
+    template <access... Modes>
+    [[nodiscard, gnu::always_inline]] bool grant_idle(claim_node& c,
+                                                      const std::array<buffer_node*, sizeof...(Modes)>& set) noexcept {
+        constexpr std::size_t readers = (std::size_t{0} + ... + (is_write(Modes) ? 0U : 1U));
+        if (readers > 1) { ++attempts_; }
+        std::size_t granted = 0;
+        const bool all = (mark_idle<Modes, (readers > 1)>(c.entries[granted], set[granted], granted) && ...);
+        if (!all) [[unlikely]] {
+            const std::array<access, sizeof...(Modes)> modes{Modes...};
+            while (granted > 0) {
+                --granted;
+                undo_mark(*set[granted], modes[granted]);
+            }
+        }
+        c.size = static_cast<std::uint32_t>(sizeof...(Modes));
+        return all;
     }
 
     /// The same in two steps, for a set that is not empty. `seen`: the states of all its buffers.
@@ -78,15 +108,15 @@ public:
 
     /// The same for the common case: one buffer, which nobody else has anything to do with, nor any device.
     /// `c` has room, and has been granted `before` buffers. Returns: whether it was granted; nothing has changed otherwise.
+    template <access Mode>
     [[nodiscard, gnu::always_inline]] bool try_extend_idle(claim_node& c, std::uint32_t before, transaction_node& t,
-                                                           const request& r) noexcept {
-        buffer_node* b = r.buffer;
+                                                           buffer_node* b) noexcept {
         if (b == nullptr || b->home != this || (b->state & ~buffer_node::orphan) != 0) [[unlikely]] { return false; }
         draw_ticket(t);
-        mark(*b, r.mode);
+        mark(*b, Mode);
         entry& e = c.entries[before];
         e.buffer = b;
-        e.mode = r.mode;
+        e.mode = Mode;
         b->unfinished.push_back(e);
         c.size = before + 1;
         return true;
@@ -112,14 +142,49 @@ public:
     /// its transaction places it.
     void enqueue(claim_node& c, decisions& out) noexcept {
         c.ticket = c.owner == nullptr ? next_ticket_++ : c.owner->ticket;
-        for (entry& e : c.set()) { wait_for(e); }
+        for (entry& e : c.set()) { enter_queue(e); }
         have_others_give_way(c, out);
+    }
+
+    /// Whether a newcomer would have to wait for others, and for nothing else.
+    [[nodiscard]] static bool must_wait(const buffer_node& b, access mode) noexcept {
+        return (b.state & (buffer_node::closed | buffer_node::dma_buf)) == 0 && !is_idle(b, mode);
+    }
+
+    /// Names and queues a claim that must wait for one buffer. It is the youngest of all: nobody gives way to it.
+    void enqueue(claim_node& c, buffer_node& b, access mode) noexcept {
+        c.ticket = next_ticket_++;
+        c.size = 1;
+        entry& e = c.entries[0];
+        e.buffer = &b;
+        e.mode = mode;
+        enter_queue(e, queue_of(e).back());
+    }
+
+    /// Whether the next to go, now that a hold of one buffer has been released, is a writer who waits for that alone, and
+    /// there is nobody else to think of.
+    /// Returns: his claim; null otherwise.
+    [[nodiscard]] static claim_node* sole_successor(const claim_node& c) noexcept {
+        const buffer_node& b = *c.entries[0].buffer;
+        const bool for_writer =
+            (b.state & (buffer_node::held | buffer_node::closed | buffer_node::orphan | buffer_node::waiting_reader)) ==
+            0;
+        if (c.size != 1 || !for_writer) { return nullptr; }
+        claim_node& next = *b.waiting_writers.front()->claim;
+        return next.size == 1 && next.owner == nullptr ? &next : nullptr;
+    }
+
+    /// Grants it to him.
+    static void succeed(claim_node& next) noexcept {
+        entry& e = next.entries[0];
+        leave_queue(e);
+        mark(*e.buffer, e.mode);
     }
 
     /// The same for a claim of a transaction that may find itself free to go.
     void enqueue_or_grant(claim_node& c, decisions& out) const noexcept {
         c.ticket = c.owner->ticket;
-        for (entry& e : c.set()) { wait_for(e); }
+        for (entry& e : c.set()) { enter_queue(e); }
         consider(c, out);
         if (!told_list::is_linked(c)) { have_others_give_way(c, out); }
     }
@@ -182,13 +247,12 @@ public:
     /// The same for a claim that is no transaction's and has all that it was granted, which is something.
     /// Returns: 0, or those of the bits `waited` and `orphan` that one of its buffers has.
     [[nodiscard, gnu::always_inline]] static std::uint32_t release_whole(const claim_node& c) noexcept {
-        std::uint32_t seen = 0;
-        std::uint32_t left = c.size;
         const entry* e = c.entries;
-        do {
-            seen |= unmark(*e->buffer, e->mode);
+        std::uint32_t seen = unmark(*e->buffer, e->mode);
+        for (std::uint32_t left = c.size; --left != 0;) {
             ++e;
-        } while (--left != 0);
+            seen |= unmark(*e->buffer, e->mode);
+        }
         return seen & wanted;
     }
 
@@ -212,8 +276,8 @@ public:
     void revoke(const claim_node& c, decisions& out) const noexcept {
         for (entry& e : c.set()) {
             if (e.buffer == nullptr) { continue; }
-            e.token = e.buffer->sequence;
-            if (!is_write(e.mode)) { e.buffer->sequence += 2; } // a writer's grows as it ends
+            e.token = e.buffer->token();
+            if (!is_write(e.mode)) { e.buffer->past_tokens += 2; } // a writer's hold does so as it ends
         }
         if (release(c)) { pass_on(c, out); }
     }
@@ -237,10 +301,6 @@ public:
     }
 
 private:
-    [[nodiscard]] static bool before(const entry& a, const entry& b) noexcept {
-        return older(a.claim->ticket, b.claim->ticket);
-    }
-
     static constexpr std::uint32_t wanted = buffer_node::waited | buffer_node::orphan;
 
     /// Grants `set` to `c`, as its entries from `first` on, if each `is_free(request)`.
@@ -270,11 +330,19 @@ private:
         return nullptr;
     }
 
-    /// Whether a newcomer may have a buffer. Every waiter is older than a newcomer.
-    [[nodiscard]] static bool is_free_for_newcomer(const request& r) noexcept {
-        constexpr std::uint32_t bars_reader = buffer_node::writer | buffer_node::waiting_writer | buffer_node::closed;
-        constexpr std::uint32_t bars_writer = bars_reader | buffer_node::readers | buffer_node::waiting_reader;
-        return (r.buffer->state & (is_write(r.mode) ? bars_writer : bars_reader)) == 0;
+    /// Grants an idle buffer. `n`: which it is, and then which is next. A reader that may have been there before looks.
+    template <access Mode, bool MayBeTwice>
+    [[nodiscard, gnu::always_inline]] bool mark_idle(entry& e, buffer_node* b, std::size_t& n) noexcept {
+        if (n != 0 && (b == nullptr || b->home != this)) [[unlikely]] { return false; }
+        if (!is_idle(*b, Mode)) [[unlikely]] { return false; }
+        if (!is_write(Mode) && MayBeTwice && std::exchange(b->attempt, attempts_) == attempts_) [[unlikely]] {
+            return false;
+        }
+        mark(*b, Mode);
+        e.buffer = b;
+        e.mode = Mode;
+        ++n;
+        return true;
     }
 
     /// What keeps a newcomer from it.
@@ -343,54 +411,10 @@ private:
         return whole;
     }
 
-    [[nodiscard]] static constexpr std::uint32_t weight(access mode) noexcept {
-        return is_write(mode) ? buffer_node::writer : buffer_node::reader;
-    }
-
     /// As if those before `refused` had not been marked.
     static void unmark_before(std::span<const request> set, const request& refused) noexcept {
-        for (const request* r = set.data(); r != &refused; ++r) {
-            r->buffer->state -= weight(r->mode);
-            r->buffer->sequence -= is_write(r->mode) ? 1U : 0U;
-        }
+        for (const request* r = set.data(); r != &refused; ++r) { undo_mark(*r->buffer, r->mode); }
     }
-
-    static std::uint32_t mark(buffer_node& b, access mode) noexcept {
-        if (!is_write(mode)) { return b.state += buffer_node::reader; }
-        ++b.sequence;
-        return b.state += buffer_node::writer;
-    }
-
-    static std::uint32_t unmark(buffer_node& b, access mode) noexcept {
-        b.last = mode;
-        if (!is_write(mode)) { return b.state -= buffer_node::reader; }
-        ++b.sequence;
-        return b.state -= buffer_node::writer;
-    }
-
-    static entry_list& queue_of(entry& e) noexcept {
-        return is_write(e.mode) ? e.buffer->waiting_writers : e.buffer->waiting_readers;
-    }
-
-    static void wait_for(entry& e) noexcept {
-        entry_list& q = queue_of(e);
-        entry* position = q.back();
-        while (position != nullptr && before(e, *position)) { position = q.prev(*position); }
-        q.insert_after(position, e);
-        ++e.buffer->waiters;
-        e.buffer->state |= is_write(e.mode) ? buffer_node::waiting_writer : buffer_node::waiting_reader;
-    }
-
-    static void leave_queues(claim_node& c) noexcept {
-        for (entry& e : c.set()) {
-            entry_list::erase(e);
-            --e.buffer->waiters;
-            if (queue_of(e).empty()) {
-                e.buffer->state &= ~(is_write(e.mode) ? buffer_node::waiting_writer : buffer_node::waiting_reader);
-            }
-        }
-    }
-
     [[nodiscard]] static bool may_go(const entry& e) noexcept {
         const buffer_node& b = *e.buffer;
         if ((b.state & buffer_node::closed) != 0) { return false; }

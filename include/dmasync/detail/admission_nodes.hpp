@@ -25,7 +25,7 @@ struct wounded_tag;
 struct entry : list_hook<place_tag> {
     buffer_node* buffer = nullptr; // null once released early
     claim_node* claim = nullptr;   // fixed
-    std::uint64_t token = 0;       // the buffer's sequence when the hold ended by revocation
+    std::uint64_t token = 0;       // the buffer's when the hold ended by revocation
     access mode{};
     bool own_bracket = false; // the hold has begun a CPU access of its own on this dma-buf, and has to end it
 };
@@ -51,14 +51,16 @@ struct buffer_node {
 
     const admission* home; // fixed
     std::uint32_t state;
-    std::uint32_t waiters = 0; // the length of both queues
-    std::uint64_t sequence =
-        0;         // fencing token: odd while a writer holds; grows whenever a conflicting grant is possible
-    access last{}; // of the hold that ended last; none of the six when there was none
-    std::uint64_t attempt = 0; // the last admission that touched it: finds duplicates without a search
+    std::uint32_t waiters = 0;     // the length of both queues
+    std::uint64_t past_tokens = 0; // even: grows as a writer's hold ends, and a reader's against his will
+    access last{};                 // of the hold that ended last; none of the six when there was none
+    std::uint64_t attempt = 0;     // the last admission that touched it: finds duplicates without a search
     entry_list waiting_readers;
     entry_list waiting_writers;
     entry_list unfinished; // held by transactions that may still be wounded
+
+    /// The fencing token: odd while a writer holds; grows whenever a conflicting grant is possible.
+    [[nodiscard]] std::uint64_t token() const noexcept { return past_tokens + ((state & writer) != 0 ? 1U : 0U); }
 };
 
 /// The policy's part of an acquisition, from request to release.

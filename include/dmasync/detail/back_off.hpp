@@ -27,7 +27,7 @@ public:
     }
 
 private:
-    unsigned spin_ = 4;
+    unsigned spin_ = spins_at_first;
     unsigned long_spins_ = 0;
 };
 

@@ -71,7 +71,7 @@ struct claim : claim_node, timed, work, list_hook<patience_tag> {
     failure why{};                      // why it failed, or is going to when it is about to wait
     deadline_span lease_span;           // of the lease, as the book wants it
     claim** registration = nullptr;     // the owning lock_set's mark that it is in use; cleared when it no longer is
-    options_mark adopted = ~not_marked; // lease, loop, label and user are what these options say; never `not_marked`
+    options_id adopted = ~unidentified; // lease, loop, label and user are what these options say; never `unidentified`
     call_site place;                    // that asked for it; of a transaction's hold, that added to it last
     claim* next_free = nullptr;         // the pool's
 
@@ -129,14 +129,14 @@ public:
     /// A claim with room for `size` buffers; null when the pool has none left, or when `size` is none.
     [[nodiscard]] claim* take(std::size_t size) noexcept {
         claim* c = first(size);
-        if (c != nullptr) [[likely]] { take_first(*c); }
+        if (c != nullptr) [[likely]] { take_first(*c, size); }
         return c;
     }
 
     /// The same in two steps.
     [[nodiscard]] claim* first(std::size_t size) const noexcept { return free_[class_of(size)]; }
-    void take_first(claim& c) noexcept {
-        free_[c.pool_class] = c.next_free;
+    void take_first(claim& c, std::size_t size) noexcept {
+        free_[class_of(size)] = c.next_free;
         ++taken_;
     }
 

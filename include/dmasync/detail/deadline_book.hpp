@@ -27,10 +27,9 @@ public:
     constexpr deadline_span() noexcept = default;
     /// From about 150 years on it has no end.
     constexpr explicit deadline_span(std::chrono::nanoseconds length) noexcept
-        : length_{length}, list_{list_of(length)} {}
+        : length_{length < longest ? length : std::chrono::nanoseconds::max()}, list_{list_of(length)} {}
 
     [[nodiscard]] constexpr std::chrono::nanoseconds length() const noexcept { return length_; }
-    [[nodiscard]] constexpr bool is_endless() const noexcept { return list_ == endless; }
 
 private:
     template <class T>
@@ -38,7 +37,7 @@ private:
 
     static constexpr unsigned unit_bits = 20; // durations are told apart in units of 2^20 ns, about a millisecond
     static constexpr std::uint32_t list_count = 32;
-    static constexpr std::uint32_t endless = list_count; // not a list
+    static constexpr std::uint32_t endless = list_count; // one more list, which nobody looks through
     static constexpr std::chrono::nanoseconds longest{std::int64_t{1} << 62U};
 
     /// List 0 is for durations below one unit, list i for 2^(i-1) units and above, the last one for all the rest.
@@ -48,7 +47,7 @@ private:
         return std::min(static_cast<std::uint32_t>(std::bit_width(units)), list_count - 1);
     }
 
-    std::chrono::nanoseconds length_{longest};
+    std::chrono::nanoseconds length_ = std::chrono::nanoseconds::max();
     std::uint32_t list_ = endless;
 };
 
@@ -56,7 +55,9 @@ private:
 ///
 /// Most things leave long before their time, so nothing is sorted when they enter. Within a list nobody's time comes
 /// before its entry plus the list's shortest duration: a search may stop at the first one for which that is too late.
-/// What has no end is not entered at all.
+/// What is known to have no end when it enters is in none that is searched.
+///
+/// Whoever reads the clock seldom enters things without a time, and says later what time it is: they begin then.
 /// Threads: one at a time.
 template <class T>
 class deadline_book {
@@ -68,9 +69,20 @@ public:
     [[gnu::always_inline]] time_point enter(T& t, time_point now, const deadline_span& span) noexcept {
         if (now < latest_) [[unlikely]] { now = latest_; }
         latest_ = t.since = now;
-        if (span.is_endless()) [[unlikely]] { return t.until = time_point::max(); }
         lists_[span.list_].push_back(t);
         return t.until = end_of(now, span);
+    }
+
+    /// Enters `t`, which begins when `date` says what time it is. Until then `since` and `until` say nothing.
+    void enter_undated(T& t) noexcept { undated_.push_back(t); }
+
+    /// Whatever has been entered without a time, and not left, begins `now`. `span_of(t)`: for how long.
+    /// Returns: when the first of them ends; `time_point::max()` without one.
+    template <class SpanOf>
+    time_point date(time_point now, SpanOf span_of) noexcept {
+        time_point first = time_point::max();
+        while (T* t = undated_.pop_front()) { first = std::min(first, enter(*t, now, span_of(*t))); }
+        return first;
     }
 
     /// The same, with an end that is given.
@@ -99,7 +111,7 @@ public:
     template <class Ended>
     time_point collect(time_point now, Ended ended) {
         time_point next = time_point::max();
-        for (std::size_t i = 0; i < lists_.size(); ++i) {
+        for (std::size_t i = 0; i < deadline_span::list_count; ++i) {
             for (T* t = lists_[i].front(); t != nullptr;) {
                 T* following = lists_[i].next(*t);
                 if (t->until <= now) {
@@ -130,8 +142,9 @@ private:
         return t.since + std::chrono::nanoseconds{shortest};
     }
 
-    time_point latest_{};                               // first: beside what else every lock touches
-    std::array<list, deadline_span::list_count> lists_; // invariant: in each, order of entry
+    time_point latest_{};                                   // first: beside what else every lock touches
+    std::array<list, deadline_span::list_count + 1> lists_; // invariant: in each, order of entry
+    list undated_;
 };
 
 } // namespace dmasync::detail

@@ -78,7 +78,7 @@ public:
 
     /// A turn of the claim's loop for a claim that is fenced, or was until it was given up.
     /// Returns: whether its waiter is to be resumed.
-    [[nodiscard]] bool pass_fences(claim& c) noexcept {
+    [[nodiscard, gnu::noinline]] bool pass_fences(claim& c) noexcept {
         bool fenced = false;
         { // as one: whoever gives it up before has left it to this turn, whoever does after has it posted again
             const std::lock_guard guard{lock_};
@@ -130,7 +130,7 @@ protected:
     [[nodiscard]] failure close_own_brackets(claim& c, const entry* only = nullptr) noexcept {
         if (!c.has_dma_buf || c.brackets != cpu_access::always) { return {}; }
         {
-            const std::lock_guard guard{lock_};
+            const step s{*this};
             if (!is_in_use(c)) { return errc::lease_expired; }
             leave_book(c);
             c.state.store(phase::entering, std::memory_order_relaxed);

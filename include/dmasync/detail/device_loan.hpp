@@ -65,7 +65,7 @@ public:
         if (ec) {
             time_point now{};
             {
-                const std::lock_guard guard{lock_};
+                const step s{*this};
                 ++counters_.devices_failed;
                 trace_.device_failed(c, failure::from(ec));
                 c.device_error = ec;

@@ -29,6 +29,7 @@ protected:
     domain_clock(event_loop& loop, bool single_threaded, work::function& on_timer, work::function& on_rearm) noexcept
         : lock_{single_threaded},
           has_virtual_time_{loop.has_virtual_time()},
+          reads_kernel_clock_{!single_threaded && !loop.has_virtual_time()},
           trace_{loop},
           loop_{loop},
           coarse_lag_{loop.coarse_lag()},
@@ -41,6 +42,11 @@ protected:
 
     /// The loop's time, read the cheap way. The loop need not be there any more when the domain is gone: time stands still.
     [[nodiscard]] time_point coarse_now() const noexcept { return owned_ ? loop_.coarse_now() : time_point{}; }
+
+    /// The same while the domain exists, without asking the loop where that need not be.
+    [[nodiscard, gnu::always_inline]] time_point time_of_grant() const noexcept {
+        return reads_kernel_clock_ ? event_loop::coarse_clock() : coarse_now();
+    }
 
     /// Locks, and tells the time of it. The clock is read before, so that nobody waits for that.
     [[nodiscard, gnu::always_inline]] time_point lock_now() noexcept {
@@ -85,6 +91,21 @@ protected:
         }
     }
 
+    /// Enters a hold into the book. In a single-threaded domain holds begin when the turn of the loop is over, or as soon as
+    /// anybody wants to know: nothing can end their leases before, so that one look at the clock does for all of them.
+    void begin_lease(claim& c, time_point now) noexcept {
+        if (!lock_.is_exclusive() || !owned_ || !loop_.in_this_thread()) [[likely]] { return enter_book(c, now); }
+        if (!std::exchange(rearm_posted_, true)) { loop_.post(rearm_); }
+        dates_later_ = true;
+        book_.enter_undated(c);
+    }
+
+    /// Says what time it is to what has been entered without one.
+    void date_holds() noexcept {
+        if (!dates_later_) [[likely]] { return; }
+        note_deadline(book_.date(coarse_now(), [](const claim& c) { return c.lease_span; }));
+    }
+
     /// Sets the loop's timer to the horizon, or sees to it that the loop's thread does.
     /// Returns: whether `rearm_` is to be posted once the lock is free.
     [[nodiscard]] bool schedule_timer() noexcept {
@@ -96,7 +117,7 @@ protected:
 
     /// The turn of `rearm_` on the loop's thread.
     void rearm(disposition d) noexcept {
-        rearm_posted_ = false;
+        rearm_posted_ = dates_later_ = false;
         if (d == disposition::run) {
             set_timer();
         } else {
@@ -115,8 +136,10 @@ protected:
     bool owned_ = true;           // the domain object exists
     bool timer_is_late_ = false;  // the horizon has come nearer than the loop's timer; false whenever the lock is free
     bool rearm_posted_ = false;   // rearm_ is in the loop's queue
+    bool dates_later_ = false;    // and until its turn holds are entered without a time
     const bool has_virtual_time_; // the loop's
-    trace_tap trace_;             // for whoever records what happens
+    const bool reads_kernel_clock_;          // at every grant: it is neither the loop's own time nor said later
+    trace_tap trace_;                        // for whoever records what happens
     time_point horizon_ = time_point::max(); // nothing in the book ends earlier; what the loop's timer is set to
     deadline_book<claim> book_;              // every waiting or held claim that has an end
     event_loop& loop_;                       // used under the lock while owned_ only: it need not outlive the domain
@@ -126,6 +149,7 @@ protected:
 
 private:
     void set_timer() noexcept {
+        if (timer_.armed() && timer_.due() == horizon_ && owned_) { return; }
         loop_.disarm(timer_);
         if (owned_ && horizon_ != time_point::max()) { loop_.arm(timer_, horizon_); }
     }

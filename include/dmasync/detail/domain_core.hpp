@@ -29,7 +29,7 @@ namespace dmasync::detail {
 struct inquiry {
     std::span<const request> set;
     const lock_options& options;
-    options_mark mark;
+    options_id id;
     call_site place{};
     claim** registration = nullptr;   // a lock_set's mark that it is in use
     std::coroutine_handle<> waiter{}; // who waits when that has to be; null: now, or not at all
@@ -75,7 +75,10 @@ protected:
 
     /// One critical section and what has to follow it.
     struct step {
-        explicit step(domain_core& d) noexcept : home{d} { home.lock_.lock(); }
+        explicit step(domain_core& d) noexcept : home{d} {
+            home.lock_.lock();
+            home.date_holds();
+        }
         step(domain_core& d, std::adopt_lock_t) noexcept : home{d} {}
         step(const step&) = delete;
         step& operator=(const step&) = delete;
@@ -105,6 +108,16 @@ protected:
         std::stop_source retired{std::nostopstate}; // to be freed
     };
 
+    /// Ends a critical section that has nobody to tell.
+    void leave() noexcept {
+        if (timer_is_late_ || !owned_) [[unlikely]] {
+            leave_with_step();
+        } else {
+            lock_.unlock();
+        }
+    }
+    [[gnu::noinline]] void leave_with_step() noexcept { static_cast<void>(step{*this, std::adopt_lock}); }
+
     // ---- how claims begin --------------------------------------------------------------------------------------------
 
     [[nodiscard]] errc try_grant(claim& c, const inquiry& q) noexcept {
@@ -116,7 +129,7 @@ protected:
     }
 
     /// Whether a claim has kept from its last use what it would be given: mostly there are no options.
-    [[nodiscard]] static bool has_options_of(const claim& c, const inquiry& q) noexcept { return q.mark == c.adopted; }
+    [[nodiscard]] static bool has_options_of(const claim& c, const inquiry& q) noexcept { return q.id == c.adopted; }
 
     [[nodiscard]] std::chrono::nanoseconds lease_of(const lock_options& options) const noexcept {
         return options.lease.value_or(options_.lease);
@@ -141,7 +154,7 @@ protected:
         c.loop = options.on == nullptr ? &loop_ : options.on;
         c.label = options.name;
         c.user = options.user;
-        c.adopted = q.mark == not_marked ? ~not_marked : q.mark;
+        c.adopted = q.id == unidentified ? ~unidentified : q.id;
     }
 
     static void adopt_device_options(claim& c, const lock_options& options) noexcept {
@@ -154,7 +167,7 @@ protected:
     [[gnu::always_inline]] void begin_hold(claim& c, time_point now) noexcept {
         trace_.granted(c);
         c.state.store(phase::held, std::memory_order_relaxed);
-        enter_book(c, now);
+        begin_lease(c, now);
     }
 
     /// The set is granted, but a dma-buf in it may have to be waited for: on its loop, or by the thread that blocks.
@@ -351,6 +364,17 @@ protected:
         return nullptr;
     }
 
+    /// Makes a settled claim known to whoever waits for it. It may be gone right after.
+    static void tell(claim& c) noexcept {
+        if (c.blocking) {
+            futex_word& word = c.told;
+            word.store(1, std::memory_order_release); // with domain_state::block
+            futex_wake(word);
+        } else {
+            c.loop->post(c);
+        }
+    }
+
 private:
     /// Transactions that are wounded while they wait do not wait any longer. Granted claims become holds; whoever is told
     /// by a loop belongs to it until it has run.
@@ -378,17 +402,6 @@ private:
         trace_.gives_way(t, options_.policy);
         ++(options_.policy == deadlock_policy::wound_wait ? counters_.wounds : counters_.deaths);
         if (t.waiting != nullptr) { give_up_wait(static_cast<claim&>(*t.waiting), errc::wounded, s); }
-    }
-
-    /// Makes a settled claim known to whoever waits for it. It may be gone right after.
-    static void tell(claim& c) noexcept {
-        if (c.blocking) {
-            futex_word& word = c.told;
-            word.store(1, std::memory_order_release); // with domain_state::block
-            futex_wake(word);
-        } else {
-            c.loop->post(c);
-        }
     }
 
     /// A loop's turn for a claim that has been told.

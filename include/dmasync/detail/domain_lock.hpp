@@ -75,6 +75,9 @@ public:
     /// After `lock_biased`.
     [[gnu::always_inline]] void unlock_biased() noexcept { inside_.store(0, std::memory_order_release); } // with revoke
 
+    /// Whether it is single-threaded.
+    [[nodiscard]] bool is_exclusive() const noexcept { return exclusive_; }
+
     /// Whether another thread has had it in the last thousand times. For whoever is inside.
     [[nodiscard]] bool is_shared_lately() const noexcept { return !biased_ && uses_ < uses_before_bias; }
 
@@ -105,7 +108,7 @@ private:
     }
 
     /// From here on the calling thread, which is inside, is so as the owner.
-    void give_bias(thread_id me) noexcept {
+    [[gnu::noinline]] void give_bias(thread_id me) noexcept {
         uses_ = 0;
         if (candidate_ == thread_id{}) { candidate_ = me; }
         if (candidate_ != me) { return; }
@@ -117,7 +120,7 @@ private:
     }
 
     /// Inside the shared lock: nobody else revokes, and the owner does not come in anew.
-    void revoke() noexcept {
+    [[gnu::noinline]] void revoke() noexcept {
         owner_.store(thread_id{}, std::memory_order_relaxed);
         if (!process_fence()) { misuse("a sandbox has taken membarrier(2) from a process that uses it"); }
         for (back_off wait; inside_.load(std::memory_order_acquire) != 0;) { wait.pause(); } // with unlock

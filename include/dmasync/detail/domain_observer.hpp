@@ -63,7 +63,7 @@ private:
         buffer_state* id;
         std::uint32_t state;
         access last;
-        std::uint64_t sequence;
+        std::uint64_t token;
     };
 
     struct claim_record {
@@ -99,7 +99,7 @@ private:
         std::size_t entries = 0;
         clear();
         {
-            const std::lock_guard guard{home_.lock_};
+            const domain_core::step s{home_};
             buffers = home_.buffers_;
             home_.pool_.for_each_begun([&](const claim& c) {
                 if (!is_shown(c)) { return; }
@@ -139,7 +139,7 @@ private:
     void copy_buffers() noexcept {
         for (buffer_state* b = home_.all_.front(); b != nullptr; b = home_.all_.next(*b)) {
             ++b->pins; // also for its name and memory, which are looked at later
-            buffers_.push_back({b, b->state, b->last, b->sequence});
+            buffers_.push_back({b, b->state, b->last, b->token()});
         }
         counters_ = home_.counters_;
         now_ = home_.loop_.now();
@@ -193,7 +193,7 @@ private:
         v.memory = b.memory.kind;
         v.device = b.memory.identity.device;
         v.inode = b.memory.identity.inode;
-        v.token = r.sequence;
+        v.token = r.token;
         if (is_valid(r.last)) { v.last_access = r.last; }
         v.closed = (r.state & buffer_node::closed) != 0;
         if (b.is_dma_buf()) {

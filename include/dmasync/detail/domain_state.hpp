@@ -33,11 +33,11 @@ public:
         return registration != nullptr;
     }
 
-    /// A lock_set is made, and keeps the state alive until it is unregistered. Returns: the mark of its options.
-    [[nodiscard]] options_mark register_set() noexcept {
+    /// A lock_set is made, and keeps the state alive until it is unregistered. Returns: the id of its options.
+    [[nodiscard]] options_id register_set() noexcept {
         const std::lock_guard guard{lock_};
         ++sets_;
-        return ++last_mark_;
+        return ++last_options_id_;
     }
 
     /// The lock_set with this mark goes away; what it locked goes on without it.
@@ -134,7 +134,7 @@ public:
     // ---- turns of the loop -------------------------------------------------------------------------------------------
 
     /// A turn of the loop for a claim that nobody waits for: it is lent until a fence ends, or was abandoned.
-    void turn_without_waiter(claim& c, disposition d) {
+    [[gnu::noinline]] void turn_without_waiter(claim& c, disposition d) {
         bool abandoned = false;
         {
             step s{*this};
@@ -163,7 +163,7 @@ public:
     }
 
 private:
-    options_mark last_mark_ = mark_of_none; // that has been given to a lock_set; under the lock
+    options_id last_options_id_ = id_of_no_options; // that has been given to a lock_set; under the lock
 };
 
 inline void domain_core::resume(work& w, disposition d) noexcept {
@@ -172,10 +172,10 @@ inline void domain_core::resume(work& w, disposition d) noexcept {
         c.home->turn_without_waiter(c, d);
         return;
     }
-    if (c.has_dma_buf) [[unlikely]] {
-        if (d == disposition::discard || !c.home->pass_fences(c)) { return; }
-    } else {
+    if (!c.has_dma_buf) [[likely]] {
         c.posted = false;
+    } else if (d == disposition::discard || !c.home->pass_fences(c)) {
+        return;
     }
     if (d == disposition::run) { std::exchange(c.waiter, nullptr).resume(); }
 }

@@ -27,7 +27,7 @@ public:
     /// Returns: `lease_expired` when the buffers were given away before; what the kernel says at the end of a bracket.
     failure unlock(claim& c) noexcept {
         if (!lock_.lock_biased()) [[unlikely]] { return unlock_shared(c); }
-        return unlock_with(c, [this] { lock_.unlock_biased(); });
+        return unlock_inside<&domain_lock::unlock_biased>(c);
     }
 
     /// As `device_loan`'s. The CPU has no bytes from here on: brackets of the hold's own end before the device has it, not
@@ -107,14 +107,14 @@ public:
         const std::lock_guard guard{lock_};
         const entry* e = find(c, b);
         if (e == nullptr) { return errc::not_in_set; }
-        value = c.state.load(std::memory_order_relaxed) == phase::expired ? e->token : e->buffer->sequence;
+        value = c.state.load(std::memory_order_relaxed) == phase::expired ? e->token : e->buffer->token();
         return errc{};
     }
 
     /// The token of the latest grant of a buffer.
     [[nodiscard]] std::uint64_t token(const buffer_state& b) noexcept {
         const std::lock_guard guard{lock_};
-        return b.sequence;
+        return b.token();
     }
 
     /// The entry of a buffer in a claim; null when it is not there or was released. Threads: the claim's owner.
@@ -144,16 +144,16 @@ protected:
     }
 
 private:
-    /// Under the lock, which `leave` unlocks.
-    template <class Leave>
-    [[gnu::always_inline]] failure unlock_with(claim& c, Leave leave) noexcept {
+    /// Under the lock, which `Leave` unlocks.
+    template <void (domain_lock::*Leave)() noexcept>
+    [[gnu::always_inline]] failure unlock_inside(claim& c) noexcept {
         if (!c.plain || trace_.is_on()) [[unlikely]] { return unlock_with_care(c); }
         leave_book(c);
         if (const std::uint32_t wanted = admission::release_whole(c); wanted != 0) [[unlikely]] {
             return hand_over(c, wanted);
         }
         retire(c);
-        leave();
+        (lock_.*Leave)();
         return {};
     }
 
@@ -166,18 +166,45 @@ private:
 
     [[gnu::noinline]] failure unlock_shared(claim& c) noexcept {
         lock_.lock();
-        return unlock_with(c, [this] { lock_.unlock(); });
+        return unlock_inside<&domain_lock::unlock>(c);
     }
 
     // The rest of `unlock`, where something is out of the ordinary. Each ends the critical section.
 
     /// A buffer that has just been released is waited for, or has no handle any more.
     [[gnu::noinline]] failure hand_over(claim& c, std::uint32_t wanted) noexcept {
+        claim_node* const next = admission::sole_successor(c);
+        if (next == nullptr) { return hand_over_with_step(c, wanted); }
+        retire(c);
+        hand_over_to(static_cast<claim&>(*next));
+        return {};
+    }
+
+    [[gnu::noinline]] failure hand_over_with_step(claim& c, std::uint32_t wanted) noexcept {
         step s{*this, std::adopt_lock};
         admission_.pass_on(c, s.out);
         if ((wanted & buffer_node::orphan) != 0) { bury_orphans(c, s); } // seldom: `pass_on` would look at each buffer
         retire(c);
         return {};
+    }
+
+    /// What a step does for a claim that is granted, with less.
+    void hand_over_to(claim& next) noexcept {
+        admission::succeed(next);
+        leave_book(next);
+        lose_patience(next);
+        next.state.store(phase::held, std::memory_order_relaxed);
+        begin_lease(next, time_of_grant());
+        ++counters_.granted_after_wait;
+        next.posted = !next.blocking;
+        if (timer_is_late_) [[unlikely]] { return tell_with_step(next); }
+        lock_.unlock();
+        tell(next);
+    }
+
+    [[gnu::noinline]] void tell_with_step(claim& c) noexcept {
+        step s{*this, std::adopt_lock};
+        s.out.told.push_back(c);
     }
 
     [[gnu::noinline]] failure unlock_with_care(claim& c) noexcept {

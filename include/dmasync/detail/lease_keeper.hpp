@@ -45,7 +45,7 @@ public:
     }
 
     [[nodiscard]] time_point expires_at(const claim& c) noexcept {
-        const std::lock_guard guard{lock_};
+        const step s{*this};
         return c.until;
     }
 

@@ -13,6 +13,7 @@
 #include <dmasync/lock_options.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
@@ -30,30 +31,95 @@ enum class verdict : std::uint8_t {
     refused, ///< `why` says why; with `would_block`, `wait` may follow
 };
 
+/// A set with accesses that the compiler knows, of buffers of one domain by the looks of the first.
+template <access... Modes>
+struct listed_set {
+    std::array<buffer_node*, sizeof...(Modes)> nodes;
+
+    [[nodiscard]] static constexpr std::size_t size() noexcept { return sizeof...(Modes); }
+    [[nodiscard, gnu::always_inline]] bool grant_idle(admission& a, claim& c) const noexcept {
+        return a.grant_idle<Modes...>(c, nodes);
+    }
+    [[nodiscard]] static constexpr bool is_in_use() noexcept { return false; }
+    [[nodiscard]] static constexpr claim** registration() noexcept { return nullptr; }
+};
+
+/// The set of a lock_set, with its mark that it is in use.
+struct registered_set {
+    std::span<const request> requests;
+    claim*& live;
+
+    [[nodiscard]] std::size_t size() const noexcept { return requests.size(); }
+    [[nodiscard, gnu::always_inline]] bool grant_idle(admission& a, claim& c) const noexcept {
+        return a.grant_idle(c, requests);
+    }
+    [[nodiscard]] bool is_in_use() const noexcept { return live != nullptr; }
+    [[nodiscard]] claim** registration() const noexcept { return &live; }
+};
+
 /// What a lock does to a domain, from the question to the answer.
 ///
-/// `acquire` is the way of nearly all: the thread has the bias of the domain's lock, a record with the right options is there,
-/// the set is free, nobody records. Whatever else there may be is kept out of it, in functions that begin anew or go on.
+/// `acquire_plain` is the way of nearly all: the thread has the bias of the domain's lock, a record with the right options is
+/// there, nobody and no device has to do with the set, nobody records. Whatever else there may be is kept out of it: `acquire`
+/// begins anew.
 ///
 /// Threads: any.
 class lock_keeper : public transaction_keeper {
 public:
     using domain_core::prepare;
 
+    /// Grants the set, a `listed_set` or a `registered_set`, where that takes nothing out of the ordinary.
+    /// Returns: the hold; null otherwise, with nothing changed.
+    template <class Set>
+    [[nodiscard, gnu::noinline]] claim* acquire_plain(const Set& set, options_id options, call_site place) noexcept {
+        if (!lock_.lock_biased()) [[unlikely]] { return acquire_shared(set, options, place); }
+        claim* const c = take_for(set, options, place);
+        if (c != nullptr && !dates_later_) [[likely]] { return begin_plain(*c); }
+        if (c != nullptr) { book_.enter_undated(*c); }
+        lock_.unlock_biased();
+        return c;
+    }
+
+    /// Has one buffer waited for where that takes nothing out of the ordinary: it is held or waited for, and no device reaches
+    /// it.
+    /// Returns: whether `waiter` waits, by `mine`; it is then told once, and may have been by now. Nothing has changed otherwise.
+    [[nodiscard, gnu::noinline]] bool wait_plain(buffer_node& b, access mode, options_id options, call_site place,
+                                                 std::coroutine_handle<> waiter, claim*& mine) noexcept {
+        if (!lock_.lock_biased()) { return false; }
+        const time_point now = time_of_grant();
+        claim* const c = pool_.first(1);
+        const bool usual = c != nullptr && c->adopted == options && !trace_.is_on();
+        const bool is_nobodys_time = horizon_ > now + coarse_lag_; // who has had his time is not waited for
+        if (!usual || !is_nobodys_time || !admission::must_wait(b, mode)) {
+            lock_.unlock_biased();
+            return false;
+        }
+        pool_.take_first(*c, 1);
+        c->place = place;
+        c->waiter = waiter;
+        c->state.store(phase::waiting, std::memory_order_relaxed);
+        c->plain = true; // once it is held
+        mine = c;
+        book_.enter(*c, now, time_point::max());
+        begin_patience(*c);
+        ++counters_.contended;
+        admission_.enqueue(*c, b, mode);
+        leave();
+        return true;
+    }
+
     /// Grants the set now, or has it waited for, or says why not: in one critical section, and mostly without a ticket or a
     /// queue.
     /// Why it is refused: what `admission::try_grant` says, `invalid_lease`, `already_locked` or `out_of_memory`;
     /// `would_block` without a waiter, after looks in vain, and where the time has to be looked at first.
     [[nodiscard]] verdict acquire(inquiry& q) noexcept {
-        if (!lock_.lock_biased()) [[unlikely]] { return acquire_with_care(q); }
-        const time_point now = has_virtual_time_ ? coarse_now() : event_loop::coarse_clock();
-        claim* c = pool_.first(q.set.size());
-        if (c == nullptr || !has_options_of(*c, q) || trace_.is_on()) [[unlikely]] {
+        if (q.set.empty()) { return refuse(q, errc::empty_set); }
+        for (;;) {
+            const time_point now = lock_now();
+            if (claim* c = pool_.take(q.set.size()); c != nullptr) { return acquire_with(*c, q, now); }
             lock_.unlock();
-            return acquire_with_care(q);
+            if (!grow_for(q.set.size())) { return refuse(q, errc::out_of_memory); }
         }
-        pool_.take_first(*c);
-        return acquire_with(*c, q, now, [this] { lock_.unlock_biased(); });
     }
 
     /// The same for those who are not going to wait: a hold that has had its time does not stand in their way.
@@ -143,46 +209,73 @@ protected:
 private:
     // The rest of `acquire`, where something is out of the ordinary. Each ends the critical section.
 
-    /// Grants the set to a claim from the pool that has the options. Under the lock, which `leave` unlocks.
-    template <class Leave>
-    [[nodiscard, gnu::always_inline]] verdict acquire_with(claim& c, inquiry& q, time_point now, Leave leave) noexcept {
+    /// `acquire_plain` without the bias.
+    template <class Set>
+    [[nodiscard, gnu::noinline]] claim* acquire_shared(const Set& set, options_id options, call_site place) noexcept {
+        const time_point now = lock_now();
+        claim* const c = take_for(set, options, place);
+        if (c != nullptr) { enter_book(*c, now); }
+        leave();
+        return c;
+    }
+
+    /// A record that has been granted a set that is idle; null where anything is out of the ordinary.
+    template <class Set>
+    [[nodiscard, gnu::always_inline]] claim* take_for(const Set& set, options_id options, call_site place) noexcept {
+        claim* const c = pool_.first(set.size());
+        if (c == nullptr || c->adopted != options || trace_.is_on() || set.is_in_use()) [[unlikely]] { return nullptr; }
+        if (!set.grant_idle(admission_, *c)) [[unlikely]] { return nullptr; }
+        register_claim(*c, set.registration());
+        pool_.take_first(*c, set.size());
+        c->place = place;
+        c->state.store(phase::held, std::memory_order_relaxed);
+        c->plain = true;
+        ++counters_.granted_at_once;
+        return c;
+    }
+
+    /// Reads the clock, and leaves.
+    [[nodiscard, gnu::noinline]] claim* begin_plain(claim& c) noexcept {
+        if (!reads_kernel_clock_) [[unlikely]] { return begin_otherwise(c); }
+        const time_point until = book_.enter(c, event_loop::coarse_clock(), c.lease_span);
+        if (until < horizon_) [[unlikely]] {
+            note_deadline(until);
+            leave_with_step();
+        } else {
+            lock_.unlock_biased();
+        }
+        return &c;
+    }
+    [[nodiscard, gnu::noinline]] claim* begin_otherwise(claim& c) noexcept {
+        begin_lease(c, time_of_grant());
+        leave();
+        return &c;
+    }
+
+    /// Grants the set to a claim from the pool.
+    [[nodiscard]] verdict acquire_with(claim& c, inquiry& q, time_point now) noexcept {
+        if (!has_options_of(c, q)) {
+            if (lease_of(q.options).count() <= 0) { return refuse(c, q, errc::invalid_lease); }
+            adopt_options(c, q);
+        }
         if (q.registration != nullptr) {
-            if (*q.registration != nullptr) [[unlikely]] { return refuse(c, q, errc::already_locked); }
+            if (*q.registration != nullptr) { return refuse(c, q, errc::already_locked); }
             register_claim(c, q.registration);
         }
         std::uint32_t seen = 0;
-        if (const request* refused = admission_.mark_whole(c, q.set, seen); refused != nullptr) [[unlikely]] {
+        if (const request* refused = admission_.mark_whole(c, q.set, seen); refused != nullptr) {
             return wait_or_refuse(c, q, *refused, now);
         }
         c.place = q.place;
         q.mine = &c;
-        if ((seen & buffer_node::dma_buf) != 0) [[unlikely]] { return stop_at_gate(c, q); }
+        if ((seen & buffer_node::dma_buf) != 0) { return stop_at_gate(c, q); }
         c.state.store(phase::held, std::memory_order_relaxed);
         c.plain = true;
         ++counters_.granted_at_once;
-        if (book_.enter(c, now, c.lease_span) < horizon_) [[unlikely]] { return end_with_timer(c); }
+        trace_.granted(c);
+        begin_lease(c, now);
         leave();
         return verdict::held;
-    }
-
-    /// Without the bias, with other options than those of the last use, with no record left, with somebody who records.
-    [[nodiscard, gnu::noinline]] verdict acquire_with_care(inquiry& q) noexcept {
-        if (q.set.empty()) { return refuse(q, errc::empty_set); }
-        for (;;) {
-            const time_point now = lock_now();
-            if (claim* c = pool_.take(q.set.size()); c != nullptr) {
-                if (!has_options_of(*c, q)) {
-                    if (lease_of(q.options).count() <= 0) { return refuse(*c, q, errc::invalid_lease); }
-                    adopt_options(*c, q);
-                }
-                return acquire_with(*c, q, now, [&] {
-                    trace_.granted(*c);
-                    lock_.unlock();
-                });
-            }
-            lock_.unlock();
-            if (!grow_for(q.set.size())) { return refuse(q, errc::out_of_memory); }
-        }
     }
 
     [[nodiscard]] static verdict refuse(inquiry& q, errc why) noexcept {
@@ -191,27 +284,19 @@ private:
     }
 
     /// A claim that has not been granted anything is of no use.
-    [[gnu::noinline]] verdict refuse(claim& c, inquiry& q, errc why) noexcept {
+    verdict refuse(claim& c, inquiry& q, errc why) noexcept {
         pool_.give(c);
         lock_.unlock();
         return refuse(q, why);
     }
 
-    [[nodiscard, gnu::noinline]] verdict stop_at_gate(claim& c, const inquiry& q) noexcept {
+    [[nodiscard]] verdict stop_at_gate(claim& c, const inquiry& q) noexcept {
         adopt_device_options(c, q.options);
         c.has_dma_buf = true;
         c.plain = c.blocking = false;
         c.state.store(phase::entering, std::memory_order_relaxed);
         lock_.unlock();
         return verdict::gated;
-    }
-
-    /// Nothing ends sooner than this hold.
-    [[nodiscard, gnu::noinline]] verdict end_with_timer(const claim& c) noexcept {
-        const step s{*this, std::adopt_lock};
-        trace_.granted(c);
-        note_deadline(c.until);
-        return verdict::held;
     }
 
     /// Hands over what has just been granted to a claim that was prepared to wait.
@@ -229,8 +314,7 @@ private:
     }
 
     /// A set has not been granted. It is waited for, unless nobody would, or it is refused for good.
-    [[nodiscard, gnu::noinline]] verdict wait_or_refuse(claim& c, inquiry& q, const request& refused,
-                                                        time_point now) noexcept {
+    [[nodiscard]] verdict wait_or_refuse(claim& c, inquiry& q, const request& refused, time_point now) noexcept {
         const errc why = admission_.unmark_again(q.set, refused);
         clear_registration(c); // until it waits
         if (why != errc::would_block || q.waiter == nullptr) { return refuse(c, q, why); }
@@ -265,7 +349,7 @@ private:
     /// Looks a few times, in all for as long as it takes to wake a thread that sleeps. Between threads that hold for less
     /// than that, to queue would cost both of them more. Whoever looks has not asked yet: he overtakes nobody who waits.
     /// Returns: as `acquire` for those who do not wait.
-    [[nodiscard, gnu::noinline]] verdict look_again(inquiry& q) noexcept {
+    [[nodiscard]] verdict look_again(inquiry& q) noexcept {
         constexpr unsigned first_pause = 4;
         const std::coroutine_handle<> waiter = std::exchange(q.waiter, nullptr);
         verdict v{};

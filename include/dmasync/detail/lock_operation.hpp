@@ -23,25 +23,23 @@ namespace dmasync {
 /// buffers, the deadline, and a stop request. The domain's lock decides which; the waiter is told once.
 class lock_operation {
 public:
-    lock_operation(const lock_operation&) = delete;
-    lock_operation& operator=(const lock_operation&) = delete;
-
-protected:
     /// `options` outlive the operation. `registration` is a lock_set's mark that it is in use.
     lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
-                   detail::options_mark mark, std::error_code* ec, call_site place,
+                   detail::options_id id, std::error_code* ec, call_site place,
                    detail::claim** registration = nullptr) noexcept
-        : asked_{set, options, mark, place, registration}, home_{home}, ec_{ec} {}
+        : asked_{set, options, id, place, registration}, home_{home}, ec_{ec} {}
 
     /// The acquisition is a part of a transaction.
     lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
-                   detail::options_mark mark, std::error_code* ec, call_site place,
-                   detail::transaction_state& t) noexcept
-        : asked_{set, options, mark, place}, home_{home}, transaction_{&t}, ec_{ec} {}
+                   detail::options_id id, std::error_code* ec, call_site place, detail::transaction_state& t) noexcept
+        : asked_{set, options, id, place}, home_{home}, transaction_{&t}, ec_{ec} {}
+
+    lock_operation(const lock_operation&) = delete;
+    lock_operation& operator=(const lock_operation&) = delete;
 
     /// Destroying a waiting coroutine is a way to give up. Where it would have resumed, or while its loop rests.
-    [[gnu::always_inline]] ~lock_operation() {
-        if (asked_.mine != nullptr) [[unlikely]] { abandon(); }
+    ~lock_operation() {
+        if (asked_.mine != nullptr) { abandon(); }
     }
 
     /// Returns: whether there is nothing to wait for, be it that the set is granted or that it never will be.
@@ -63,21 +61,15 @@ protected:
     /// All at once: `try_now`, and `suspend` when that has to wait.
     /// Returns: whether the coroutine has to wait to be resumed. It may have been by then: nothing of `this` is touched
     /// after the claim has been published.
-    [[nodiscard, gnu::always_inline]] bool begin(std::coroutine_handle<> waiter) noexcept {
-        if (home_ == nullptr || stop() != nullptr) [[unlikely]] { return !try_now() && suspend(waiter); }
+    [[nodiscard]] bool begin(std::coroutine_handle<> waiter) noexcept {
+        if (home_ == nullptr || stop() != nullptr) { return !try_now() && suspend(waiter); }
         asked_.waiter = waiter;
         const detail::verdict v = home_->acquire(asked_);
         return v != detail::verdict::held && (v == detail::verdict::waits || go_on(v));
     }
 
     /// As `begin`, for a part of a transaction.
-    [[nodiscard, gnu::always_inline]] bool begin_part(std::coroutine_handle<> waiter) noexcept {
-        if (home_ == nullptr || stop() != nullptr) [[unlikely]] { return !try_now() && suspend(waiter); }
-        asked_.why = home_->extend(*transaction_, asked_);
-        if (asked_.why == errc{} && asked_.mine == nullptr) [[likely]] { return false; }
-        enter_gate();
-        return asked_.why == errc::would_block && suspend(waiter);
-    }
+    [[nodiscard]] bool begin_part(std::coroutine_handle<> waiter) noexcept { return !try_now() && suspend(waiter); }
 
     /// As `begin`, after `try_now`.
     [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept {
@@ -105,10 +97,9 @@ protected:
 
     /// The outcome. To be called once.
     template <class Guard = guard>
-    [[nodiscard, gnu::always_inline]] Guard take() {
+    [[nodiscard]] Guard take() {
         on_stop_.reset();
-        if (asked_.mine != nullptr && asked_.mine->state.load(std::memory_order_relaxed) == detail::phase::held)
-            [[likely]] {
+        if (asked_.mine != nullptr && asked_.mine->state.load(std::memory_order_relaxed) == detail::phase::held) {
             detail::claim& held = *std::exchange(asked_.mine, nullptr);
             if (ec_ != nullptr) { ec_->clear(); }
             return Guard{held};
@@ -116,15 +107,16 @@ protected:
         return Guard{fail()};
     }
 
-    /// The outcome for a transaction, which has what was granted. To be called once.
-    [[gnu::always_inline]] void take_part() {
-        if (!asked_.why && asked_.mine == nullptr) [[likely]] {
-            if (ec_ != nullptr) { ec_->clear(); }
-            return;
-        }
-        take_part_or_fail();
+    /// For a claim that has been waited for already.
+    void go_on_with(detail::claim& mine) noexcept { asked_.mine = &mine; }
+
+    template <class Guard>
+    [[nodiscard, gnu::always_inline]] static Guard guard_of_hold(detail::claim& held) noexcept {
+        return Guard{held};
     }
-    [[gnu::noinline]] void take_part_or_fail() {
+
+    /// The outcome for a transaction, which has what was granted. To be called once.
+    void take_part() {
         on_stop_.reset();
         trace_refusal();
         if (asked_.mine != nullptr) { asked_.why = home_->join(*transaction_, *std::exchange(asked_.mine, nullptr)); }
@@ -211,7 +203,7 @@ private:
     }
 
     /// What was neither granted outright nor queued. Returns: whether the coroutine has to wait.
-    [[nodiscard, gnu::noinline]] bool go_on(detail::verdict v) noexcept {
+    [[nodiscard]] bool go_on(detail::verdict v) noexcept {
         enter_gate_if(v);
         return asked_.why == errc::would_block && suspend(asked_.waiter);
     }
@@ -223,12 +215,12 @@ private:
         }
     }
 
-    [[gnu::noinline]] void abandon() noexcept {
+    void abandon() noexcept {
         on_stop_.reset(); // first: a callback on another thread uses the claim
         give_back();
     }
 
-    [[nodiscard, gnu::noinline]] detail::failure fail() {
+    [[nodiscard]] detail::failure fail() {
         if (asked_.mine != nullptr) { asked_.why = outcome(*asked_.mine); }
         trace_refusal();
         detail::deliver(asked_.why.code(), ec_, "dmasync: lock");
@@ -252,6 +244,71 @@ protected:
     detail::transaction_state* transaction_ = nullptr;
     std::error_code* ec_;
     std::optional<std::stop_callback<canceller>> on_stop_;
+};
+
+/// A lock that is being waited for. Awaitable once, in any coroutine.
+///
+/// Nearly always it is had at once, or waited for as most are, and then a record of the domain's is all there is to it; an
+/// operation is made of it only when something is out of the ordinary. `Asked` says what for: `acquire_plain` and `wait_plain`
+/// are those common ways, `begin` makes the operation.
+template <class Asked>
+class [[nodiscard]] lock_awaitable : Asked {
+public:
+    using guard_type = typename Asked::guard_type;
+
+    template <class... Args>
+    explicit lock_awaitable(std::error_code* ec, call_site place, Args&... args) noexcept
+        : Asked{args...}, ec_{ec}, place_{place} {}
+    lock_awaitable(const lock_awaitable&) = delete;
+    lock_awaitable& operator=(const lock_awaitable&) = delete;
+    [[gnu::always_inline]] ~lock_awaitable() {
+        if (mine_ != nullptr) [[unlikely]] { mine_->home->abandon(*mine_); } // as ~lock_operation
+    }
+
+    [[nodiscard, gnu::always_inline]] bool await_ready() noexcept {
+        mine_ = this->acquire_plain(place_);
+        return mine_ != nullptr;
+    }
+    /// It may have been resumed by the time that a wait has begun: nothing of `this` is touched afterwards.
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept {
+        return this->wait_plain(place_, h, mine_) || begin().begin(h);
+    }
+    [[nodiscard, gnu::always_inline]] guard_type await_resume() {
+        if (mine_ != nullptr && mine_->state.load(std::memory_order_relaxed) == detail::phase::held) [[likely]] {
+            return take_held();
+        }
+        return take();
+    }
+
+    [[nodiscard]] guard_type block_and_take() {
+        if (await_ready()) { return take_held(); }
+        begin().block();
+        return take();
+    }
+    [[nodiscard]] guard_type try_and_take() {
+        if (await_ready()) { return take_held(); }
+        begin().try_only();
+        return operation_->template take_tried<guard_type>();
+    }
+
+private:
+    [[nodiscard, gnu::noinline]] lock_operation& begin() noexcept {
+        Asked::begin(operation_, ec_, place_);
+        return *operation_;
+    }
+    [[nodiscard, gnu::always_inline]] guard_type take_held() noexcept {
+        if (ec_ != nullptr) { ec_->clear(); }
+        return lock_operation::guard_of_hold<guard_type>(*std::exchange(mine_, nullptr));
+    }
+    [[nodiscard, gnu::noinline]] guard_type take() {
+        if (mine_ != nullptr) { begin().go_on_with(*std::exchange(mine_, nullptr)); } // waited for in vain
+        return operation_->template take<guard_type>();
+    }
+
+    std::error_code* ec_;
+    call_site place_;
+    detail::claim* mine_ = nullptr; // owned, until the guard takes it: what was had, or waited for, the common way
+    std::optional<lock_operation> operation_;
 };
 
 } // namespace dmasync

@@ -72,6 +72,10 @@ inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_ord
     return ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
+/// For how many `spin_hint`s who finds a lock taken waits at first: some hundreds of nanoseconds to two microseconds. The other
+/// one gets so much done meanwhile that it pays to have moved the lock, and what is behind it, from processor to processor.
+inline constexpr unsigned spins_at_first = 32;
+
 /// How often a loop looks for posts of other threads before it sleeps, where that pays (event_loop): about as long as it
 /// takes the kernel to wake a thread.
 inline constexpr unsigned looks_before_sleep = 400;

@@ -43,22 +43,37 @@ struct transaction_state : transaction_node {
 /// Threads: a transaction is used by one at a time; others wound it and end its lease, under the lock.
 class transaction_keeper : public hold_keeper {
 public:
+    /// Grants one more buffer to a transaction where that takes nothing out of the ordinary, as `lock_keeper::acquire_plain`.
+    /// Returns: whether it was granted; nothing has changed otherwise.
+    template <access Mode>
+    [[nodiscard, gnu::noinline]] bool extend_plain(transaction_state& t, buffer_node* b, options_id options,
+                                                   call_site place) noexcept {
+        if (!lock_.lock_biased()) [[unlikely]] { return false; }
+        claim* const c = t.hold();
+        if (t.wounded || t.must_restart || t.done || t.waiting != nullptr || trace_.is_on()) [[unlikely]] {
+            return leave_to_extend();
+        }
+        if (c == nullptr) { return begin_plain<Mode>(t, b, options, place); }
+        const bool may_grow = c->state.load(std::memory_order_relaxed) == phase::held && c->size < c->room;
+        if (!may_grow || !admission_.try_extend_idle<Mode>(*c, c->size, t, b)) [[unlikely]] {
+            return leave_to_extend();
+        }
+        c->place = place;
+        ++counters_.granted_at_once;
+        lock_.unlock_biased();
+        return true;
+    }
+
     /// Grants more to a transaction now, or says why not.
     /// `q.mine`: set when there is a dma-buf in the set: a claim before the gate, to be joined.
     [[nodiscard]] errc extend(transaction_state& t, inquiry& q) noexcept {
-        if (!lock_.lock_biased()) [[unlikely]] { return extend_with_care(t, q); }
-        const bool may_go_on = !t.wounded && !t.must_restart && !t.done && t.waiting == nullptr;
-        if (!may_go_on || q.set.size() != 1 || trace_.is_on()) [[unlikely]] { return leave_to_care(t, q); }
-        claim* c = t.hold();
-        if (c == nullptr) { return lock_first(t, q); }
-        const bool may_grow = c->state.load(std::memory_order_relaxed) == phase::held && c->size < c->room;
-        if (!may_grow || !admission_.try_extend_idle(*c, c->size, t, q.set[0])) [[unlikely]] {
-            return leave_to_care(t, q);
-        }
-        c->place = q.place;
-        ++counters_.granted_at_once;
-        lock_.unlock_biased();
-        return errc{};
+        errc why{};
+        do {
+            step s{*this};
+            why = refuse(t);
+            if (why == errc{}) { why = try_extend(t, q, s); }
+        } while (why == errc::out_of_memory && grow_for(q.set.size()) && grow_for(size_with(t, q.set.size())));
+        return why;
     }
 
     /// A record for a part that is about to wait, and room for it in the hold; null without memory.
@@ -247,43 +262,28 @@ private:
         c.has_dma_buf = c.plain = c.blocking = false;
     }
 
-    // The rest of `extend`. Each ends the critical section.
+    [[nodiscard]] bool leave_to_extend() noexcept {
+        lock_.unlock_biased();
+        return false;
+    }
 
-    /// The first lock of a transaction.
-    [[nodiscard, gnu::noinline]] errc lock_first(transaction_state& t, inquiry& q) noexcept {
-        const time_point now = coarse_now();
-        claim* c = pool_.first(1);
-        if (c == nullptr || !has_options_of(*c, q) || !admission_.try_extend_idle(*c, 0, t, q.set[0])) [[unlikely]] {
-            return leave_to_care(t, q);
-        }
-        pool_.take_first(*c);
+    /// The rest of `extend_plain` for the first lock of a transaction.
+    template <access Mode>
+    [[nodiscard, gnu::noinline]] bool begin_plain(transaction_state& t, buffer_node* b, options_id options,
+                                                  call_site place) noexcept {
+        claim* const c = pool_.first(1);
+        const bool usual = c != nullptr && c->adopted == options;
+        if (!usual || !admission_.try_extend_idle<Mode>(*c, 0, t, b)) { return leave_to_extend(); }
+        pool_.take_first(*c, 1);
         c->owner = &t;
         c->plain = false;
-        c->place = q.place;
-        begin_hold(*c, now);
+        c->place = place;
+        c->state.store(phase::held, std::memory_order_relaxed);
         t.set_hold(c);
         ++counters_.granted_at_once;
-        if (timer_is_late_) [[unlikely]] {
-            static_cast<void>(step{*this, std::adopt_lock});
-        } else {
-            lock_.unlock();
-        }
-        return errc{};
-    }
-
-    [[nodiscard, gnu::noinline]] errc leave_to_care(transaction_state& t, inquiry& q) noexcept {
-        lock_.unlock();
-        return extend_with_care(t, q);
-    }
-
-    [[nodiscard, gnu::noinline]] errc extend_with_care(transaction_state& t, inquiry& q) noexcept {
-        errc why{};
-        do {
-            step s{*this};
-            why = refuse(t);
-            if (why == errc{}) { why = try_extend(t, q, s); }
-        } while (why == errc::out_of_memory && grow_for(q.set.size()) && grow_for(size_with(t, q.set.size())));
-        return why;
+        begin_lease(*c, time_of_grant());
+        leave();
+        return true;
     }
 
     [[nodiscard]] errc try_extend(transaction_state& t, inquiry& q, step& s) noexcept {

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file buffer_marks.hpp  What those who hold a buffer, and those who wait for it, leave on it. Pure, like admission.hpp.
+
+#include <dmasync/access.hpp>
+#include <dmasync/detail/admission_nodes.hpp>
+
+#include <cstdint>
+
+namespace dmasync::detail {
+
+// ---- of who holds ----------------------------------------------------------------------------------------------------
+
+/// Whether a newcomer may have a buffer. Every waiter is older than a newcomer.
+[[nodiscard]] inline bool is_free_for_newcomer(const request& r) noexcept {
+    constexpr std::uint32_t bars_reader = buffer_node::writer | buffer_node::waiting_writer | buffer_node::closed;
+    constexpr std::uint32_t bars_writer = bars_reader | buffer_node::readers | buffer_node::waiting_reader;
+    return (r.buffer->state & (is_write(r.mode) ? bars_writer : bars_reader)) == 0;
+}
+
+/// Whether nobody and nothing could keep anybody from it, nor any device reach it.
+[[nodiscard, gnu::always_inline]] inline bool is_idle(const buffer_node& b, access mode) noexcept {
+    constexpr std::uint32_t bars_reader =
+        buffer_node::writer | buffer_node::waiting_writer | buffer_node::closed | buffer_node::dma_buf;
+    constexpr std::uint32_t bars_writer = ~buffer_node::orphan;
+    return (b.state & (is_write(mode) ? bars_writer : bars_reader)) == 0;
+}
+
+[[nodiscard]] constexpr std::uint32_t weight(access mode) noexcept {
+    return is_write(mode) ? buffer_node::writer : buffer_node::reader;
+}
+
+// Both return the state that follows.
+
+inline std::uint32_t mark(buffer_node& b, access mode) noexcept { return b.state += weight(mode); }
+
+inline std::uint32_t unmark(buffer_node& b, access mode) noexcept {
+    b.last = mode;
+    if (!is_write(mode)) { return b.state -= buffer_node::reader; }
+    b.past_tokens += 2;
+    return b.state -= buffer_node::writer;
+}
+
+/// As if it had not been marked.
+inline void undo_mark(buffer_node& b, access mode) noexcept { b.state -= weight(mode); }
+
+// ---- of who waits ----------------------------------------------------------------------------------------------------
+
+[[nodiscard]] inline bool before(const entry& a, const entry& b) noexcept {
+    return older(a.claim->ticket, b.claim->ticket);
+}
+
+[[nodiscard]] inline entry_list& queue_of(entry& e) noexcept {
+    return is_write(e.mode) ? e.buffer->waiting_writers : e.buffer->waiting_readers;
+}
+
+[[nodiscard]] inline std::uint32_t waiting_bit(const entry& e) noexcept {
+    return is_write(e.mode) ? buffer_node::waiting_writer : buffer_node::waiting_reader;
+}
+
+/// Puts an entry into its queue, behind `position`.
+inline void enter_queue(entry& e, entry* position) noexcept {
+    queue_of(e).insert_after(position, e);
+    ++e.buffer->waiters;
+    e.buffer->state |= waiting_bit(e);
+}
+
+/// The same, before those who are younger.
+inline void enter_queue(entry& e) noexcept {
+    const entry_list& q = queue_of(e);
+    entry* position = q.back();
+    while (position != nullptr && before(e, *position)) { position = q.prev(*position); }
+    enter_queue(e, position);
+}
+
+inline void leave_queue(entry& e) noexcept {
+    entry_list::erase(e);
+    --e.buffer->waiters;
+    if (queue_of(e).empty()) { e.buffer->state &= ~waiting_bit(e); }
+}
+
+inline void leave_queues(claim_node& c) noexcept {
+    for (entry& e : c.set()) { leave_queue(e); }
+}
+
+} // namespace dmasync::detail
