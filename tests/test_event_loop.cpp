@@ -596,6 +596,50 @@ TEST_CASE_TEMPLATE("a host learns of posts from other threads, of timers and of 
     other.join();
 }
 
+TEST_CASE_TEMPLATE("what is deferred runs when all that was ready with it has run, and before what came of that", Kind,
+                   EVERY_LOOP) {
+    const auto loop = make<Kind>();
+    if (!loop) { return; }
+    std::string order;
+    posted deferred{[&] { order += 'd'; }};
+    posted next{[&] { order += 'n'; }};
+    posted first{[&] {
+        order += '1';
+        loop->defer(deferred);
+        loop->post(next);
+    }};
+    posted second{[&] {
+        order += '2';
+        loop->stop();
+    }};
+    loop->post(first);
+    loop->post(second);
+    loop->run();
+    loop->poll();
+    CHECK(order == "12dn");
+}
+
+TEST_CASE_TEMPLATE("what a timer or a watch defers runs before the loop leaves to its host, who need not come back",
+                   Kind, EVERY_LOOP) {
+    const auto loop = make<Kind>();
+    if (!loop) { return; }
+    const support::pipe p;
+    posted by_timer;
+    posted by_watch;
+    timed timer{[&] { loop->defer(by_timer); }};
+    watch w{p.read_end.get(), POLLIN, [&] { loop->defer(by_watch); }};
+    loop->arm(timer, loop->now() + 1ms);
+    REQUIRE_FALSE(loop->watch(w));
+    p.put();
+    host_until(*loop, [&] {
+        CHECK(by_timer.runs == timer.runs);
+        CHECK(by_watch.runs == w.runs);
+        return timer.runs + w.runs == 2;
+    });
+    CHECK(by_timer.runs + by_watch.runs == 2);
+    CHECK_FALSE(is_readable(loop->fd()));
+}
+
 TEST_CASE_TEMPLATE("a host learns of what is set between two polls", Kind, EVERY_LOOP) {
     const auto loop = make<Kind>();
     if (!loop) { return; }
@@ -825,6 +869,11 @@ TEST_CASE_TEMPLATE("misuse of a loop ends the process and says why", Kind, EVERY
         watch w{p.read_end.get(), POLLIN};
         static_cast<void>(loop->watch(w));
         static_cast<void>(loop->watch(w));
+    });
+    support::check_misuse("event_loop::defer outside of a turn", [] {
+        const auto loop = make<Kind>();
+        posted work;
+        loop->defer(work);
     });
     support::check_misuse("event_loop stopped while it ran a task", [] {
         const auto loop = make<Kind>();

@@ -4,6 +4,7 @@
 #include <dmasync/snapshot.hpp>
 
 #include <doctest/doctest.h>
+#include <support/callback.hpp>
 
 #include <array>
 #include <chrono>
@@ -13,7 +14,11 @@
 #include <utility>
 #include <vector>
 
+#include <poll.h>
+
 using namespace dmasync;
+using support::posted;
+using support::timed;
 using namespace std::chrono_literals;
 
 namespace {
@@ -151,6 +156,27 @@ TEST_CASE("a hold that was split, or is a transaction's, ends with the turn's ot
     for (const guard& g : held) { CHECK(g.expires_at() == begin + 1ms + 10ms); }
     p.loop.advance(10ms);
     for (const guard& g : held) { CHECK(g.expired()); }
+}
+
+TEST_CASE("a host that polls the loop need not come back for the locks of its turns") {
+    const made_event_loop made = make_event_loop();
+    std::array<std::byte, 1> memory{};
+    domain media{*made.loop, {.lease = no_lease, .single_threaded = true}};
+    const buffer b = media.adopt(memory, "b");
+    posted locks{[&] { CHECK(try_lock(write(b))); }}; // in the last batch of a poll
+    std::optional<timed> timer;
+    timer.emplace([&] {
+        made.loop->post(locks);
+        if (timer->runs < 10) { made.loop->arm(*timer, made.loop->now() + 1ms); }
+    });
+    made.loop->arm(*timer, made.loop->now() + 1ms);
+    int polls = 0;
+    pollfd entry{made.loop->fd(), POLLIN, 0};
+    for (; locks.runs < 10; ++polls) {
+        REQUIRE(::poll(&entry, 1, 20'000) == 1); // 20 s: lost, not late
+        made.loop->poll();
+    }
+    CHECK(polls <= 15); // one for each, and some more for what else a kernel wakes for
 }
 
 TEST_CASE("outside of the loop's turns a hold begins at once") {

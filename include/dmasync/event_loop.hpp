@@ -86,6 +86,14 @@ public:
         if (head == &asleep_) { wake(); } // otherwise it looks before it sleeps
     }
 
+    /// Has `w` called at the end of what is running: when all that was ready with it has run, before the loop waits or leaves
+    /// to its host. Costs the host no further call of `poll`. Aborts outside of a turn.
+    void defer(work& w) noexcept {
+        if (!in_this_thread()) { detail::misuse("event_loop::defer outside of a turn"); }
+        w.next = deferred_;
+        deferred_ = &w;
+    }
+
     /// Has `t` called once its time has come, never early. An armed timer is moved.
     void arm(timer& t, time_point when) noexcept {
         disarm(t);
@@ -274,8 +282,17 @@ private:
         return false;
     }
 
+    void run_deferred() noexcept {
+        while (deferred_ != nullptr) {
+            work& w = *deferred_;
+            deferred_ = w.next;
+            w.call(w, disposition::run);
+        }
+    }
+
     /// The last turn is over: has a host come back for whatever it has left.
     void leave_to_host() noexcept {
+        run_deferred();
         flush_outside_turn();
         const bool nothing_posted = fall_asleep();
         if (local_ != nullptr || !nothing_posted) { wake(); }
@@ -292,6 +309,7 @@ private:
             batch = w.next;
             call(w);
         }
+        if (deferred_ != nullptr) [[unlikely]] { run_deferred(); } // also of what timers and watches have run
         return any;
     }
 
@@ -356,6 +374,7 @@ private:
     clock::duration coarse_lag_{};
     work* local_ = nullptr; // a queue: the loop thread's alone
     work** local_end_ = &local_;
+    work* deferred_ = nullptr; // a stack: until the end of what is running
     detail::timer_heap timers_;
     time_point kernel_timer_ = time_point::max(); // the time last given to set_kernel_timer; earlier ones are a waste
     unsigned turns_ = 0;

@@ -193,6 +193,8 @@ protected:
 
 private:
     friend class lock_operation;
+    template <class>
+    friend class lock_awaitable;
     friend class transaction;
 
     detail::failure give_back() noexcept {
@@ -321,6 +323,8 @@ public:
 
 private:
     friend class lock_operation;
+    template <class>
+    friend class lock_awaitable;
 
     explicit guard_of(detail::claim& held) noexcept : guard{held} {}
     explicit guard_of(detail::failure why) noexcept : guard{why} {}

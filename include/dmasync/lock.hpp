@@ -11,6 +11,7 @@
 #include <dmasync/buffer.hpp>
 #include <dmasync/call_site.hpp>
 #include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/lock_awaitable.hpp>
 #include <dmasync/detail/lock_operation.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/guard.hpp>
@@ -33,34 +34,35 @@ template <access Mode>
 struct lock_request {
     static constexpr access mode = Mode;
 
-    explicit lock_request(const buffer& b, call_site where) noexcept : node{b.state_}, place{where} {}
+    explicit lock_request(const buffer& b, call_site::address where) noexcept : node{b.state_}, place{where} {}
 
     detail::buffer_node* node;
     call_site place; // of the request, and so of the lock that it is written in
 };
 
 // The six ways to ask for a buffer (S3). `where` is for reports.
-[[nodiscard]] inline lock_request<access::read> read(const buffer& b, call_site where = call_site::current()) noexcept {
+[[nodiscard]] inline lock_request<access::read> read(const buffer& b,
+                                                     call_site::address where = call_site::here()) noexcept {
     return lock_request<access::read>{b, where};
 }
 [[nodiscard]] inline lock_request<access::write> write(const buffer& b,
-                                                       call_site where = call_site::current()) noexcept {
+                                                       call_site::address where = call_site::here()) noexcept {
     return lock_request<access::write>{b, where};
 }
-[[nodiscard]] inline lock_request<access::read_write> read_write(const buffer& b,
-                                                                 call_site where = call_site::current()) noexcept {
+[[nodiscard]] inline lock_request<access::read_write> read_write(
+    const buffer& b, call_site::address where = call_site::here()) noexcept {
     return lock_request<access::read_write>{b, where};
 }
 [[nodiscard]] inline lock_request<access::dma_read> dma_read(const buffer& b,
-                                                             call_site where = call_site::current()) noexcept {
+                                                             call_site::address where = call_site::here()) noexcept {
     return lock_request<access::dma_read>{b, where};
 }
 [[nodiscard]] inline lock_request<access::dma_write> dma_write(const buffer& b,
-                                                               call_site where = call_site::current()) noexcept {
+                                                               call_site::address where = call_site::here()) noexcept {
     return lock_request<access::dma_write>{b, where};
 }
 [[nodiscard]] inline lock_request<access::dma_read_write> dma_read_write(
-    const buffer& b, call_site where = call_site::current()) noexcept {
+    const buffer& b, call_site::address where = call_site::here()) noexcept {
     return lock_request<access::dma_read_write>{b, where};
 }
 
@@ -77,11 +79,20 @@ struct given_options {
     static constexpr options_id id = unidentified;
 };
 
+/// Stands for an error code that was not given.
+struct no_error_code {
+    constexpr explicit no_error_code(std::error_code*) noexcept {}
+    [[nodiscard]] constexpr operator std::error_code*() const noexcept {
+        return nullptr;
+    } // NOLINT(google-explicit-constructor)
+};
+
 /// What the arguments of a lock come to: requests first, then options, then an error code. Those two are looked at, not kept.
-template <class Options, access... Modes>
+template <class Options, class ErrorCode, access... Modes>
 struct lock_arguments {
     using guard_type = guard_of<Modes...>;
     using options_type = Options;
+    using error_code_type = ErrorCode;
 
     listed_set<Modes...> buffers;
     std::array<request, sizeof...(Modes)> set; // the same, once there is an operation
@@ -125,14 +136,18 @@ struct lock_arguments {
 
     /// As `lock_keeper::acquire_plain`.
     [[nodiscard, gnu::always_inline]] claim* acquire_plain(call_site place) const noexcept {
-        if (Options::id == unidentified || first() == nullptr) { return nullptr; }
-        return static_cast<buffer_state*>(first())->owner->acquire_plain(buffers, Options::id, place);
+        if constexpr (Options::id != unidentified) {
+            if (first() != nullptr) [[likely]] {
+                return static_cast<buffer_state*>(first())->owner->acquire_plain(buffers, Options::id, place);
+            }
+        }
+        return nullptr;
     }
 
     /// As `lock_keeper::wait_plain`.
     [[nodiscard]] bool wait_plain(call_site place, std::coroutine_handle<> waiter, claim*& mine) const noexcept {
         if constexpr (sizeof...(Modes) == 1 && Options::id != unidentified) {
-            return first() != nullptr && home()->wait_plain(*first(), Modes..., Options::id, place, waiter, mine);
+            return first() != nullptr && home()->wait_plain(*first(), Modes..., place, waiter, mine);
         }
         return false;
     }
@@ -168,16 +183,17 @@ struct parse_arguments<mode_list<Modes...>, lock_request<Mode>, Rest...>
     : parse_arguments<mode_list<Modes..., Mode>, Rest...> {};
 
 template <access First, access... Modes>
-struct parse_arguments<mode_list<First, Modes...>> : std::type_identity<lock_arguments<no_options, First, Modes...>> {};
+struct parse_arguments<mode_list<First, Modes...>>
+    : std::type_identity<lock_arguments<no_options, no_error_code, First, Modes...>> {};
 template <access First, access... Modes>
 struct parse_arguments<mode_list<First, Modes...>, std::error_code>
-    : std::type_identity<lock_arguments<no_options, First, Modes...>> {};
+    : std::type_identity<lock_arguments<no_options, std::error_code*, First, Modes...>> {};
 template <access First, access... Modes>
 struct parse_arguments<mode_list<First, Modes...>, lock_options>
-    : std::type_identity<lock_arguments<given_options, First, Modes...>> {};
+    : std::type_identity<lock_arguments<given_options, no_error_code, First, Modes...>> {};
 template <access First, access... Modes>
 struct parse_arguments<mode_list<First, Modes...>, lock_options, std::error_code>
-    : std::type_identity<lock_arguments<given_options, First, Modes...>> {};
+    : std::type_identity<lock_arguments<given_options, std::error_code*, First, Modes...>> {};
 
 template <class... Args>
 using arguments_of = typename parse_arguments<mode_list<>, std::remove_cvref_t<Args>...>::type;

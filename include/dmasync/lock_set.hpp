@@ -61,6 +61,7 @@ private:
     /// What a lock of the set asks for.
     struct asked {
         using guard_type = guard;
+        using error_code_type = std::error_code*;
 
         explicit asked(lock_set& s) noexcept : set{s} {}
         asked(lock_set& s, const lock_options& o) noexcept : set{s}, own_options{s.with_defaults(o)} {}
@@ -90,40 +91,41 @@ public:
 
     /// Locks the whole set: `co_await set.lock()`. Guarantee, errors and threads as `dmasync::lock`; further errors:
     /// `errc::empty_set`, `already_locked`. A reused set locks without allocating.
-    [[nodiscard]] awaitable lock(call_site where = call_site::current()) noexcept {
+    [[nodiscard]] awaitable lock(call_site::address where = call_site::here()) noexcept {
         return awaitable{nullptr, where, *this};
     }
-    [[nodiscard]] awaitable lock(const lock_options& o, call_site where = call_site::current()) noexcept {
+    [[nodiscard]] awaitable lock(const lock_options& o, call_site::address where = call_site::here()) noexcept {
         return awaitable{nullptr, where, *this, o};
     }
     [[nodiscard]] awaitable lock(const lock_options& o, std::error_code& ec,
-                                 call_site where = call_site::current()) noexcept {
+                                 call_site::address where = call_site::here()) noexcept {
         return awaitable{&ec, where, *this, o};
     }
-    [[nodiscard]] awaitable lock(std::error_code& ec, call_site where = call_site::current()) noexcept {
+    [[nodiscard]] awaitable lock(std::error_code& ec, call_site::address where = call_site::here()) noexcept {
         return awaitable{&ec, where, *this};
     }
 
     /// As `dmasync::try_lock`.
-    [[nodiscard]] guard try_lock(const lock_options& o = {}, call_site where = call_site::current()) {
+    [[nodiscard]] guard try_lock(const lock_options& o = {}, call_site::address where = call_site::here()) {
         return lock(o, where).try_and_take();
     }
-    [[nodiscard]] guard try_lock(const lock_options& o, std::error_code& ec, call_site where = call_site::current()) {
+    [[nodiscard]] guard try_lock(const lock_options& o, std::error_code& ec,
+                                 call_site::address where = call_site::here()) {
         return lock(o, ec, where).try_and_take();
     }
-    [[nodiscard]] guard try_lock(std::error_code& ec, call_site where = call_site::current()) {
+    [[nodiscard]] guard try_lock(std::error_code& ec, call_site::address where = call_site::here()) {
         return lock(ec, where).try_and_take();
     }
 
     /// As `dmasync::blocking_lock`.
-    [[nodiscard]] guard blocking_lock(const lock_options& o = {}, call_site where = call_site::current()) {
+    [[nodiscard]] guard blocking_lock(const lock_options& o = {}, call_site::address where = call_site::here()) {
         return lock(o, where).block_and_take();
     }
     [[nodiscard]] guard blocking_lock(const lock_options& o, std::error_code& ec,
-                                      call_site where = call_site::current()) {
+                                      call_site::address where = call_site::here()) {
         return lock(o, ec, where).block_and_take();
     }
-    [[nodiscard]] guard blocking_lock(std::error_code& ec, call_site where = call_site::current()) {
+    [[nodiscard]] guard blocking_lock(std::error_code& ec, call_site::address where = call_site::here()) {
         return lock(ec, where).block_and_take();
     }
 

@@ -175,12 +175,10 @@ public:
     [[nodiscard, gnu::always_inline]] bool await_ready() noexcept {
         return this->extend_plain(*whole_.home_, whole_.state_, whole_.own_id(), place_);
     }
-    [[nodiscard, gnu::noinline]] bool await_suspend(std::coroutine_handle<> h) noexcept {
-        return begin().begin_part(h);
-    }
+    [[nodiscard, gnu::noinline]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin().begin(h); }
     [[gnu::always_inline]] void await_resume() {
         if (operation_) [[unlikely]] { return take(); }
-        if (ec_ != nullptr) { ec_->clear(); }
+        if (std::error_code* const ec = ec_; ec != nullptr) { ec->clear(); }
     }
     void block_and_take() {
         if (!await_ready()) { begin().block(); }
@@ -196,7 +194,7 @@ private:
     [[gnu::noinline]] void take() { operation_->take_part(); }
 
     transaction& whole_;
-    std::error_code* ec_;
+    [[no_unique_address]] typename Arguments::error_code_type ec_; // as dmasync::lock's
     call_site place_;
     std::optional<lock_operation> operation_;
 };

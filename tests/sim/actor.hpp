@@ -69,6 +69,7 @@ struct actor {
 class wanted {
 public:
     using guard_type = dmasync::guard;
+    using error_code_type = std::error_code*;
 
     explicit wanted(const actor& a) noexcept : set_{a.wants.data(), a.size}, options_{a.options}, bare_{a.bare} {
         for (const dmasync::detail::request& r : set_) { nodes_.at(size_++) = r.buffer; }
@@ -80,8 +81,7 @@ public:
     }
     [[nodiscard]] bool wait_plain(dmasync::call_site where, std::coroutine_handle<> waiter,
                                   dmasync::detail::claim*& mine) const noexcept {
-        return bare_ && size_ == 1 &&
-               home()->wait_plain(*nodes_[0], set_[0].mode, dmasync::detail::id_of_no_options, where, waiter, mine);
+        return bare_ && size_ == 1 && home()->wait_plain(*nodes_[0], set_[0].mode, where, waiter, mine);
     }
     void begin(std::optional<dmasync::lock_operation>& o, std::error_code* ec,
                dmasync::call_site where) const noexcept {

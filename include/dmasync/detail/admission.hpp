@@ -151,13 +151,17 @@ public:
         return (b.state & (buffer_node::closed | buffer_node::dma_buf)) == 0 && !is_idle(b, mode);
     }
 
-    /// Names and queues a claim that must wait for one buffer. It is the youngest of all: nobody gives way to it.
-    void enqueue(claim_node& c, buffer_node& b, access mode) noexcept {
-        c.ticket = next_ticket_++;
+    static void name(claim_node& c, buffer_node& b, access mode) noexcept {
         c.size = 1;
+        c.entries[0].buffer = &b;
+        c.entries[0].mode = mode;
+    }
+
+    /// Puts a claim that must wait for the one buffer it names into its queue. It is the youngest of all: nobody gives way
+    /// to it.
+    void enqueue_one(claim_node& c) noexcept {
+        c.ticket = next_ticket_++;
         entry& e = c.entries[0];
-        e.buffer = &b;
-        e.mode = mode;
         enter_queue(e, queue_of(e).back());
     }
 
@@ -383,7 +387,9 @@ private:
 
     /// A transaction is as old as its first lock.
     void draw_ticket(transaction_node& t) noexcept {
-        if (!std::exchange(t.has_ticket, true)) { t.ticket = next_ticket_++; }
+        if (t.has_ticket) { return; }
+        t.has_ticket = true;
+        t.ticket = next_ticket_++;
     }
 
     void have_others_give_way(const claim_node& c, decisions& out) const noexcept {

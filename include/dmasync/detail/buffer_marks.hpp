@@ -35,7 +35,7 @@ namespace dmasync::detail {
 inline std::uint32_t mark(buffer_node& b, access mode) noexcept { return b.state += weight(mode); }
 
 inline std::uint32_t unmark(buffer_node& b, access mode) noexcept {
-    b.last = mode;
+    if (b.last != mode) { b.last = mode; } // a store is dearer than the look, and it is mostly the same
     if (!is_write(mode)) { return b.state -= buffer_node::reader; }
     b.past_tokens += 2;
     return b.state -= buffer_node::writer;

@@ -78,7 +78,7 @@ public:
 
     /// A turn of the claim's loop for a claim that is fenced, or was until it was given up.
     /// Returns: whether its waiter is to be resumed.
-    [[nodiscard, gnu::noinline]] bool pass_fences(claim& c) noexcept {
+    [[nodiscard]] bool pass_fences(claim& c) noexcept {
         bool fenced = false;
         { // as one: whoever gives it up before has left it to this turn, whoever does after has it posted again
             const std::lock_guard guard{lock_};

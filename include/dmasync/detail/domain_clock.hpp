@@ -43,11 +43,6 @@ protected:
     /// The loop's time, read the cheap way. The loop need not be there any more when the domain is gone: time stands still.
     [[nodiscard]] time_point coarse_now() const noexcept { return owned_ ? loop_.coarse_now() : time_point{}; }
 
-    /// The same while the domain exists, without asking the loop where that need not be.
-    [[nodiscard, gnu::always_inline]] time_point time_of_grant() const noexcept {
-        return reads_kernel_clock_ ? event_loop::coarse_clock() : coarse_now();
-    }
-
     /// Locks, and tells the time of it. The clock is read before, so that nobody waits for that.
     [[nodiscard, gnu::always_inline]] time_point lock_now() noexcept {
         if (has_virtual_time_) [[unlikely]] {
@@ -72,7 +67,9 @@ protected:
     }
 
     /// For a hold, from its grant on.
-    void enter_book(claim& c, time_point now) noexcept { note_deadline(book_.enter(c, now, c.lease_span)); }
+    [[gnu::always_inline]] void enter_book(claim& c, time_point now) noexcept {
+        note_deadline(book_.enter(c, now, c.lease_span));
+    }
 
     /// For a hold that goes on: it began when it began.
     void reenter_book(claim& c, time_point now, time_point until) noexcept {
@@ -93,11 +90,20 @@ protected:
 
     /// Enters a hold into the book. In a single-threaded domain holds begin when the turn of the loop is over, or as soon as
     /// anybody wants to know: nothing can end their leases before, so that one look at the clock does for all of them.
-    void begin_lease(claim& c, time_point now) noexcept {
+    [[gnu::noinline]] void begin_lease(claim& c, time_point now) noexcept {
         if (!lock_.is_exclusive() || !owned_ || !loop_.in_this_thread()) [[likely]] { return enter_book(c, now); }
-        if (!std::exchange(rearm_posted_, true)) { loop_.post(rearm_); }
+        if (!std::exchange(rearm_posted_, true)) { loop_.defer(rearm_); }
         dates_later_ = true;
         book_.enter_undated(c);
+    }
+
+    /// The same from now on, the shortest way.
+    [[gnu::always_inline]] void begin_lease(claim& c) noexcept {
+        if (reads_kernel_clock_) [[likely]] {
+            enter_book(c, event_loop::coarse_clock());
+        } else {
+            begin_lease(c, coarse_now());
+        }
     }
 
     /// Says what time it is to what has been entered without one.
@@ -108,7 +114,7 @@ protected:
 
     /// Sets the loop's timer to the horizon, or sees to it that the loop's thread does.
     /// Returns: whether `rearm_` is to be posted once the lock is free.
-    [[nodiscard]] bool schedule_timer() noexcept {
+    [[nodiscard, gnu::noinline]] bool schedule_timer() noexcept {
         timer_is_late_ = false;
         if (!loop_.in_this_thread()) { return !std::exchange(rearm_posted_, true); }
         set_timer();
@@ -135,7 +141,7 @@ protected:
     domain_lock lock_;
     bool owned_ = true;           // the domain object exists
     bool timer_is_late_ = false;  // the horizon has come nearer than the loop's timer; false whenever the lock is free
-    bool rearm_posted_ = false;   // rearm_ is in the loop's queue
+    bool rearm_posted_ = false;   // the loop has rearm_, to be called soon
     bool dates_later_ = false;    // and until its turn holds are entered without a time
     const bool has_virtual_time_; // the loop's
     const bool reads_kernel_clock_;          // at every grant: it is neither the loop's own time nor said later

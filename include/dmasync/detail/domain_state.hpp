@@ -150,6 +150,11 @@ public:
         }
     }
 
+    /// A turn of the loop for a claim with a dma-buf in its set.
+    [[gnu::noinline]] void turn_with_devices(claim& c, disposition d) {
+        if (d == disposition::run && pass_fences(c)) { std::exchange(c.waiter, nullptr).resume(); }
+    }
+
     /// A fence has ended, or its loop goes away.
     void turn_of_fence(claim& c, disposition d) {
         std::error_code result;
@@ -172,11 +177,11 @@ inline void domain_core::resume(work& w, disposition d) noexcept {
         c.home->turn_without_waiter(c, d);
         return;
     }
-    if (!c.has_dma_buf) [[likely]] {
-        c.posted = false;
-    } else if (d == disposition::discard || !c.home->pass_fences(c)) {
+    if (c.has_dma_buf) [[unlikely]] {
+        c.home->turn_with_devices(c, d);
         return;
     }
+    c.posted = false;
     if (d == disposition::run) { std::exchange(c.waiter, nullptr).resume(); }
 }
 

@@ -194,17 +194,13 @@ private:
         leave_book(next);
         lose_patience(next);
         next.state.store(phase::held, std::memory_order_relaxed);
-        begin_lease(next, time_of_grant());
+        begin_lease(next);
         ++counters_.granted_after_wait;
         next.posted = !next.blocking;
-        if (timer_is_late_) [[unlikely]] { return tell_with_step(next); }
+        const bool post_rearm = timer_is_late_ && schedule_timer();
         lock_.unlock();
+        if (post_rearm) [[unlikely]] { loop_.post(rearm_); }
         tell(next);
-    }
-
-    [[gnu::noinline]] void tell_with_step(claim& c) noexcept {
-        step s{*this, std::adopt_lock};
-        s.out.told.push_back(c);
     }
 
     [[gnu::noinline]] failure unlock_with_care(claim& c) noexcept {

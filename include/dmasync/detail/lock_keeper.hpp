@@ -83,28 +83,20 @@ public:
     /// Has one buffer waited for where that takes nothing out of the ordinary: it is held or waited for, and no device reaches
     /// it.
     /// Returns: whether `waiter` waits, by `mine`; it is then told once, and may have been by now. Nothing has changed otherwise.
-    [[nodiscard, gnu::noinline]] bool wait_plain(buffer_node& b, access mode, options_id options, call_site place,
+    [[nodiscard, gnu::noinline]] bool wait_plain(buffer_node& b, access mode, call_site place,
                                                  std::coroutine_handle<> waiter, claim*& mine) noexcept {
         if (!lock_.lock_biased()) { return false; }
-        const time_point now = time_of_grant();
         claim* const c = pool_.first(1);
-        const bool usual = c != nullptr && c->adopted == options && !trace_.is_on();
-        const bool is_nobodys_time = horizon_ > now + coarse_lag_; // who has had his time is not waited for
-        if (!usual || !is_nobodys_time || !admission::must_wait(b, mode)) {
-            lock_.unlock_biased();
-            return false;
-        }
-        pool_.take_first(*c, 1);
+        const bool usual = c != nullptr && c->adopted == id_of_no_options && !trace_.is_on();
+        if (!usual || !admission::must_wait(b, mode)) { return leave_to_acquire(); }
+        admission::name(*c, b, mode);
         c->place = place;
         c->waiter = waiter;
-        c->state.store(phase::waiting, std::memory_order_relaxed);
-        c->plain = true; // once it is held
-        mine = c;
-        book_.enter(*c, now, time_point::max());
-        begin_patience(*c);
-        ++counters_.contended;
-        admission_.enqueue(*c, b, mode);
-        leave();
+        mine = c; // before anybody knows that it waits
+        if (!begin_wait(*c)) {
+            mine = nullptr;
+            return false;
+        }
         return true;
     }
 
@@ -207,6 +199,27 @@ protected:
     using transaction_keeper::transaction_keeper;
 
 private:
+    [[nodiscard]] bool leave_to_acquire() noexcept {
+        lock_.unlock_biased();
+        return false;
+    }
+
+    /// The last of `wait_plain`: reads the clock, and leaves.
+    /// Returns: whether the claim, the first of the pool, waits.
+    [[nodiscard, gnu::noinline]] bool begin_wait(claim& c) noexcept {
+        const time_point now = reads_kernel_clock_ ? event_loop::coarse_clock() : coarse_now();
+        if (horizon_ <= now + coarse_lag_) { return leave_to_acquire(); } // who has had his time is not waited for
+        pool_.take_first(c, 1);
+        c.state.store(phase::waiting, std::memory_order_relaxed);
+        c.plain = true; // once it is held
+        book_.enter(c, now, time_point::max());
+        begin_patience(c);
+        ++counters_.contended;
+        admission_.enqueue_one(c);
+        leave();
+        return true;
+    }
+
     // The rest of `acquire`, where something is out of the ordinary. Each ends the critical section.
 
     /// `acquire_plain` without the bias.
@@ -236,19 +249,12 @@ private:
 
     /// Reads the clock, and leaves.
     [[nodiscard, gnu::noinline]] claim* begin_plain(claim& c) noexcept {
-        if (!reads_kernel_clock_) [[unlikely]] { return begin_otherwise(c); }
-        const time_point until = book_.enter(c, event_loop::coarse_clock(), c.lease_span);
-        if (until < horizon_) [[unlikely]] {
-            note_deadline(until);
+        begin_lease(c);
+        if (timer_is_late_) [[unlikely]] {
             leave_with_step();
         } else {
             lock_.unlock_biased();
         }
-        return &c;
-    }
-    [[nodiscard, gnu::noinline]] claim* begin_otherwise(claim& c) noexcept {
-        begin_lease(c, time_of_grant());
-        leave();
         return &c;
     }
 

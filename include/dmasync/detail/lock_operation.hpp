@@ -62,14 +62,11 @@ public:
     /// Returns: whether the coroutine has to wait to be resumed. It may have been by then: nothing of `this` is touched
     /// after the claim has been published.
     [[nodiscard]] bool begin(std::coroutine_handle<> waiter) noexcept {
-        if (home_ == nullptr || stop() != nullptr) { return !try_now() && suspend(waiter); }
+        if (home_ == nullptr || stop() != nullptr || transaction_ != nullptr) { return !try_now() && suspend(waiter); }
         asked_.waiter = waiter;
         const detail::verdict v = home_->acquire(asked_);
         return v != detail::verdict::held && (v == detail::verdict::waits || go_on(v));
     }
-
-    /// As `begin`, for a part of a transaction.
-    [[nodiscard]] bool begin_part(std::coroutine_handle<> waiter) noexcept { return !try_now() && suspend(waiter); }
 
     /// As `begin`, after `try_now`.
     [[nodiscard]] bool suspend(std::coroutine_handle<> waiter) noexcept {
@@ -109,11 +106,6 @@ public:
 
     /// For a claim that has been waited for already.
     void go_on_with(detail::claim& mine) noexcept { asked_.mine = &mine; }
-
-    template <class Guard>
-    [[nodiscard, gnu::always_inline]] static Guard guard_of_hold(detail::claim& held) noexcept {
-        return Guard{held};
-    }
 
     /// The outcome for a transaction, which has what was granted. To be called once.
     void take_part() {
@@ -244,71 +236,6 @@ protected:
     detail::transaction_state* transaction_ = nullptr;
     std::error_code* ec_;
     std::optional<std::stop_callback<canceller>> on_stop_;
-};
-
-/// A lock that is being waited for. Awaitable once, in any coroutine.
-///
-/// Nearly always it is had at once, or waited for as most are, and then a record of the domain's is all there is to it; an
-/// operation is made of it only when something is out of the ordinary. `Asked` says what for: `acquire_plain` and `wait_plain`
-/// are those common ways, `begin` makes the operation.
-template <class Asked>
-class [[nodiscard]] lock_awaitable : Asked {
-public:
-    using guard_type = typename Asked::guard_type;
-
-    template <class... Args>
-    explicit lock_awaitable(std::error_code* ec, call_site place, Args&... args) noexcept
-        : Asked{args...}, ec_{ec}, place_{place} {}
-    lock_awaitable(const lock_awaitable&) = delete;
-    lock_awaitable& operator=(const lock_awaitable&) = delete;
-    [[gnu::always_inline]] ~lock_awaitable() {
-        if (mine_ != nullptr) [[unlikely]] { mine_->home->abandon(*mine_); } // as ~lock_operation
-    }
-
-    [[nodiscard, gnu::always_inline]] bool await_ready() noexcept {
-        mine_ = this->acquire_plain(place_);
-        return mine_ != nullptr;
-    }
-    /// It may have been resumed by the time that a wait has begun: nothing of `this` is touched afterwards.
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept {
-        return this->wait_plain(place_, h, mine_) || begin().begin(h);
-    }
-    [[nodiscard, gnu::always_inline]] guard_type await_resume() {
-        if (mine_ != nullptr && mine_->state.load(std::memory_order_relaxed) == detail::phase::held) [[likely]] {
-            return take_held();
-        }
-        return take();
-    }
-
-    [[nodiscard]] guard_type block_and_take() {
-        if (await_ready()) { return take_held(); }
-        begin().block();
-        return take();
-    }
-    [[nodiscard]] guard_type try_and_take() {
-        if (await_ready()) { return take_held(); }
-        begin().try_only();
-        return operation_->template take_tried<guard_type>();
-    }
-
-private:
-    [[nodiscard, gnu::noinline]] lock_operation& begin() noexcept {
-        Asked::begin(operation_, ec_, place_);
-        return *operation_;
-    }
-    [[nodiscard, gnu::always_inline]] guard_type take_held() noexcept {
-        if (ec_ != nullptr) { ec_->clear(); }
-        return lock_operation::guard_of_hold<guard_type>(*std::exchange(mine_, nullptr));
-    }
-    [[nodiscard, gnu::noinline]] guard_type take() {
-        if (mine_ != nullptr) { begin().go_on_with(*std::exchange(mine_, nullptr)); } // waited for in vain
-        return operation_->template take<guard_type>();
-    }
-
-    std::error_code* ec_;
-    call_site place_;
-    detail::claim* mine_ = nullptr; // owned, until the guard takes it: what was had, or waited for, the common way
-    std::optional<lock_operation> operation_;
 };
 
 } // namespace dmasync

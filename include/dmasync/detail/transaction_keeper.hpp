@@ -281,7 +281,7 @@ private:
         c->state.store(phase::held, std::memory_order_relaxed);
         t.set_hold(c);
         ++counters_.granted_at_once;
-        begin_lease(*c, time_of_grant());
+        begin_lease(*c);
         leave();
         return true;
     }
