@@ -32,9 +32,9 @@ public:
     } // NOLINT(google-explicit-constructor)
 
 #if defined(__cpp_lib_source_location)
-    /// As a default argument: the place of the call.
-    [[nodiscard]] static consteval address here(address a = __builtin_source_location()) noexcept { return a; }
-    [[nodiscard]] static consteval call_site current(address a = __builtin_source_location()) noexcept { return a; }
+    // As default arguments: the place of the call. Not consteval: that would be the place of the declaration.
+    [[nodiscard]] static constexpr address here(address a = __builtin_source_location()) noexcept { return a; }
+    [[nodiscard]] static constexpr call_site current(address a = __builtin_source_location()) noexcept { return a; }
 
     [[nodiscard]] std::uint_least32_t line() const noexcept { return location().line(); }
     [[nodiscard]] std::uint_least32_t column() const noexcept { return location().column(); }
@@ -50,8 +50,8 @@ private:
         return std::bit_cast<std::source_location>(address_);
     }
 #else
-    [[nodiscard]] static consteval address here() noexcept { return nullptr; }
-    [[nodiscard]] static consteval call_site current() noexcept { return {}; }
+    [[nodiscard]] static constexpr address here() noexcept { return nullptr; }
+    [[nodiscard]] static constexpr call_site current() noexcept { return {}; }
 
     [[nodiscard]] constexpr std::uint_least32_t line() const noexcept { return 0; }
     [[nodiscard]] constexpr std::uint_least32_t column() const noexcept { return 0; }
