@@ -57,7 +57,7 @@ public:
     [[nodiscard, gnu::always_inline]] bool lock_biased() noexcept {
         const thread_id me = this_thread_id();
         if (owner_.load(std::memory_order_relaxed) != me) [[unlikely]] { return false; }
-        if (exclusive_) { return true; } // nobody else ever looks
+        if (exclusive_) [[unlikely]] { return true; } // nobody else ever looks
         inside_.store(1, std::memory_order_relaxed);
         compiler_fence();
         if (owner_.load(std::memory_order_relaxed) == me) [[likely]] { return true; }
@@ -75,7 +75,7 @@ public:
 
     /// After `lock_biased`.
     [[gnu::always_inline]] void unlock_biased() noexcept {
-        if (!exclusive_) { inside_.store(0, std::memory_order_release); } // with revoke
+        if (!exclusive_) [[likely]] { inside_.store(0, std::memory_order_release); } // with revoke
     }
 
     /// Whether it is single-threaded.
