@@ -111,7 +111,7 @@ public:
     template <access Mode>
     [[nodiscard, gnu::always_inline]] bool try_extend_idle(claim_node& c, std::uint32_t before, transaction_node& t,
                                                            buffer_node* b) noexcept {
-        if (b == nullptr || b->home != this || (b->state & ~buffer_node::orphan) != 0) [[unlikely]] { return false; }
+        if (b == nullptr || b->home != this || !is_idle(*b, access::write)) [[unlikely]] { return false; }
         draw_ticket(t);
         mark(*b, Mode);
         entry& e = c.entries[before];
@@ -421,6 +421,7 @@ private:
     static void unmark_before(std::span<const request> set, const request& refused) noexcept {
         for (const request* r = set.data(); r != &refused; ++r) { undo_mark(*r->buffer, r->mode); }
     }
+
     [[nodiscard]] static bool may_go(const entry& e) noexcept {
         const buffer_node& b = *e.buffer;
         if ((b.state & buffer_node::closed) != 0) { return false; }

@@ -118,6 +118,12 @@ protected:
     }
     [[gnu::noinline]] void leave_with_step() noexcept { static_cast<void>(step{*this, std::adopt_lock}); }
 
+    /// Ends one of those who have the bias, in which nothing has changed. Returns: false, for what was not done.
+    [[nodiscard]] bool leave_undone() noexcept {
+        lock_.unlock_biased();
+        return false;
+    }
+
     // ---- how claims begin --------------------------------------------------------------------------------------------
 
     [[nodiscard]] errc try_grant(claim& c, const inquiry& q) noexcept {

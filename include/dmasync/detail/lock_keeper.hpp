@@ -88,7 +88,7 @@ public:
         if (!lock_.lock_biased()) { return false; }
         claim* const c = pool_.first(1);
         const bool usual = c != nullptr && c->adopted == id_of_no_options && !trace_.is_on();
-        if (!usual || !admission::must_wait(b, mode)) { return leave_to_acquire(); }
+        if (!usual || !admission::must_wait(b, mode)) { return leave_undone(); }
         admission::name(*c, b, mode);
         c->place = place;
         c->waiter = waiter;
@@ -199,16 +199,11 @@ protected:
     using transaction_keeper::transaction_keeper;
 
 private:
-    [[nodiscard]] bool leave_to_acquire() noexcept {
-        lock_.unlock_biased();
-        return false;
-    }
-
     /// The last of `wait_plain`: reads the clock, and leaves.
     /// Returns: whether the claim, the first of the pool, waits.
     [[nodiscard, gnu::noinline]] bool begin_wait(claim& c) noexcept {
         const time_point now = reads_kernel_clock_ ? event_loop::coarse_clock() : coarse_now();
-        if (horizon_ <= now + coarse_lag_) { return leave_to_acquire(); } // who has had his time is not waited for
+        if (horizon_ <= now + coarse_lag_) { return leave_undone(); } // who has had his time is not waited for
         pool_.take_first(c, 1);
         c.state.store(phase::waiting, std::memory_order_relaxed);
         c.plain = true; // once it is held
@@ -219,8 +214,6 @@ private:
         leave();
         return true;
     }
-
-    // The rest of `acquire`, where something is out of the ordinary. Each ends the critical section.
 
     /// `acquire_plain` without the bias.
     template <class Set>
@@ -258,6 +251,8 @@ private:
         return &c;
     }
 
+    // The rest of `acquire`, where something is out of the ordinary. Each ends the critical section.
+
     /// Grants the set to a claim from the pool.
     [[nodiscard]] verdict acquire_with(claim& c, inquiry& q, time_point now) noexcept {
         if (!has_options_of(c, q)) {
@@ -275,11 +270,9 @@ private:
         c.place = q.place;
         q.mine = &c;
         if ((seen & buffer_node::dma_buf) != 0) { return stop_at_gate(c, q); }
-        c.state.store(phase::held, std::memory_order_relaxed);
         c.plain = true;
         ++counters_.granted_at_once;
-        trace_.granted(c);
-        begin_lease(c, now);
+        begin_hold(c, now);
         leave();
         return verdict::held;
     }

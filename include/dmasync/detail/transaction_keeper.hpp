@@ -51,13 +51,11 @@ public:
         if (!lock_.lock_biased()) [[unlikely]] { return false; }
         claim* const c = t.hold();
         if (t.wounded || t.must_restart || t.done || t.waiting != nullptr || trace_.is_on()) [[unlikely]] {
-            return leave_to_extend();
+            return leave_undone();
         }
         if (c == nullptr) { return begin_plain<Mode>(t, b, options, place); }
         const bool may_grow = c->state.load(std::memory_order_relaxed) == phase::held && c->size < c->room;
-        if (!may_grow || !admission_.try_extend_idle<Mode>(*c, c->size, t, b)) [[unlikely]] {
-            return leave_to_extend();
-        }
+        if (!may_grow || !admission_.try_extend_idle<Mode>(*c, c->size, t, b)) [[unlikely]] { return leave_undone(); }
         c->place = place;
         ++counters_.granted_at_once;
         lock_.unlock_biased();
@@ -262,18 +260,13 @@ private:
         c.has_dma_buf = c.plain = c.blocking = false;
     }
 
-    [[nodiscard]] bool leave_to_extend() noexcept {
-        lock_.unlock_biased();
-        return false;
-    }
-
     /// The rest of `extend_plain` for the first lock of a transaction.
     template <access Mode>
     [[nodiscard, gnu::noinline]] bool begin_plain(transaction_state& t, buffer_node* b, options_id options,
                                                   call_site place) noexcept {
         claim* const c = pool_.first(1);
         const bool usual = c != nullptr && c->adopted == options;
-        if (!usual || !admission_.try_extend_idle<Mode>(*c, 0, t, b)) { return leave_to_extend(); }
+        if (!usual || !admission_.try_extend_idle<Mode>(*c, 0, t, b)) { return leave_undone(); }
         pool_.take_first(*c, 1);
         c->owner = &t;
         c->plain = false;
