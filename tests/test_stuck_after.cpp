@@ -103,6 +103,27 @@ TEST_CASE("each wait is reported once, however long it goes on") {
     CHECK(f.reports.size() == 2);
 }
 
+TEST_CASE("a transaction's wait that is granted and given up at the same moment is not watched any longer") {
+    fixture f{1s};
+    buffer c = f.media.allocate(64, "c");
+    const guard hog = try_lock(write(f.a), lock_options{.lease = 10ms});
+    support::transaction_user t{f.media, {.lease = 10ms, .name = "tx"}};
+    REQUIRE(t.has_locked(write(f.b)));
+    t.lock(write(f.a));
+    f.loop.advance(50ms); // both leases end: `a` is granted to the transaction, which has lost `b`
+    REQUIRE(t.done());
+    CHECK(t.ec == errc::lease_expired);
+    guard held = try_lock(write(c));
+    std::array<waiter, 3> next; // in the records that have become free
+    for (waiter& w : next) { w.start({.name = "next"}, write(c)); }
+    f.loop.advance(1s);
+    REQUIRE(f.reports.size() == 1);
+    CHECK(f.reports[0].others == 2);
+    held.unlock();
+    f.loop.run_ready();
+    CHECK(next[0].done());
+}
+
 TEST_CASE("a wait that ends in time is not reported, however it ends") {
     fixture f;
     guard held = try_lock(write(f.a));

@@ -23,6 +23,7 @@ namespace sim {
 class checker {
 public:
     using claim = dmasync::detail::claim;
+    using event_loop = dmasync::event_loop;
     using entry = dmasync::detail::entry;
     using node = dmasync::detail::buffer_node;
     using inspector = dmasync::detail::inspector;
@@ -54,6 +55,7 @@ public:
         known_.update(*state_, [this](claim& c) { claims_.emplace_back(&c); });
         gather();
         for (const known_claim& k : claims_) { check_owner(k); }
+        for (const known_claim& k : claims_) { check_idle(*k.node); }
         for (const known_claim* k : waiting_) { check_waiter(*k); }
         for (known_node& n : nodes_) { check_node(n); }
         for (const known_claim& k : claims_) {
@@ -328,6 +330,14 @@ private:
         return transactions_.back();
     }
 
+    /// What is in the pool, or prepared, is in no list.
+    static void check_idle(const claim& c) {
+        if (c.state.load() != phase::idle) { return; }
+        if (is_in_book(c) || inspector::is_watched_for_stuck(c) || dmasync::detail::told_list::is_linked(c)) {
+            violated(invariant::leaks, "a record that is not in use is in a list");
+        }
+    }
+
     // ---- graph -------------------------------------------------------------------------------------------------------
 
     [[nodiscard]] bool has_obstacle(const claim& c) const {
@@ -514,10 +524,12 @@ private:
 
     void check_clock() {
         if (!inspector::is_owned(*state_)) { return; }
+        if (inspector::dates_later(*state_)) { return; } // the end of the turn sets the timer
         if (inspector::timer_is_late(*state_)) { violated(invariant::lease, "nobody has set the timer"); }
         const auto horizon = inspector::horizon(*state_);
         for (const known_claim& k : claims_) {
             const phase p = k.node->state.load();
+            check_patience(*k.node, horizon);
             if (k.now != role::waits && (k.now != role::holds || p == phase::entering)) { continue; }
             if (!is_in_book(*k.node) && !may_be_endless(*k.node, p)) {
                 violated(invariant::lease, "#%lld lasts for ever in phase %d", id(*k.node), static_cast<int>(p));
@@ -525,6 +537,22 @@ private:
             if (k.node->until < horizon) {
                 violated(invariant::lease, "nobody will look when #%lld ends", id(*k.node));
             }
+        }
+    }
+
+    /// A lock that waits for too long is found by the next look at the clock, and what waits no longer is not looked for.
+    void check_patience(const claim& c, event_loop::time_point horizon) const {
+        const auto after = state_->options().stuck.after;
+        const bool waits = c.state.load() == phase::waiting;
+        const bool is_watched = inspector::is_watched_for_stuck(c);
+        if (is_watched && (!waits || c.stuck || after == dmasync::no_lease)) {
+            violated(invariant::lease, "#%lld does not wait, and is watched", id(c));
+        }
+        if (waits && after != dmasync::no_lease && !c.stuck && !is_watched) {
+            violated(invariant::lease, "#%lld waits, and is not watched", id(c));
+        }
+        if (is_watched && event_loop::later(c.since, after) < horizon) {
+            violated(invariant::lease, "nobody will look when #%lld is stuck", id(c));
         }
     }
 
@@ -549,7 +577,7 @@ private:
             k.owner = k.node->owner;
             k.ticket = k.node->ticket;
             k.until = ns(k.node->until);
-            k.handed_over = k.now == role::holds && is_handed_over(*k.node);
+            k.handed_over = k.now == role::holds && is_handed_over(*k.node) && !inspector::dates_later(*state_);
             if (k.now == role::holds) { remember_places(k); }
             if (k.now == role::waits && (oldest == nullptr || is_older(k.ticket, oldest->ticket))) { oldest = &k; }
         }

@@ -48,6 +48,16 @@ private:
         closes_domain_ = random_.percent(10);
         transacts_ = random_.percent(75);
         p_.wait_die = random_.percent(40);
+        set_domain_options();
+    }
+
+    void set_domain_options() {
+        p_.stuck_after = random_.percent(50) ? ms * (1 + random_.below(60)) : 0;
+        p_.reports_stuck = random_.percent(75);
+        p_.reports_leases = random_.percent(90);
+        constexpr std::array<std::size_t, 4> reserves{0, 1, 8, 64};
+        p_.reserve = reserves.at(random_.below(reserves.size()));
+        p_.single_threaded = p_.threads == 1 && random_.percent(40);
     }
 
     operation make() {
@@ -80,6 +90,8 @@ private:
         o.lease = random_.percent(60) ? 0 : random_.percent(10) ? -1 : ms * (1 + random_.below(60));
         if (random_.percent(2)) { o.lease = -2; } // an invalid one
         o.deadline = random_.percent(70) ? 0 : ms * random_.below(80);
+        o.fence_timeout = random_.percent(75) ? 0 : random_.percent(20) ? -1 : ms * (1 + random_.below(60));
+        o.by_set = o.what == verb::lock_set && random_.percent(40);
         return o;
     }
 
@@ -204,6 +216,10 @@ std::string request_in_words(const program& p, const operation& o) {
     }
     if (o.lease != 0) {
         s += o.lease == -1 ? ", no lease" : o.lease < 0 ? ", an invalid lease" : ", lease " + in_ms(o.lease);
+    }
+    if (o.by_set) { s += " of the set's"; }
+    if (o.fence_timeout != 0) {
+        s += o.fence_timeout < 0 ? ", fences without a limit" : ", fences for " + in_ms(o.fence_timeout);
     }
     if (o.deadline != 0) { s += ", deadline in " + in_ms(o.deadline); }
     if (o.on != nothing) { s += ", resume on loop " + std::to_string(o.on); }

@@ -68,14 +68,16 @@ struct operation {
     bool always = false;      // cpu_access::always
     bool ignore = false;      // fences::ignore
     bool stoppable = false;
-    bool quick = false;        // unlocked at once when it is granted
-    bool blocks = false;       // a transaction of a thread that waits itself
-    bool pauses = false;       // a transaction that lets a turn of its loop pass before each lock
-    bool pairs = false;        // a transaction that locks two at a time
-    bool runs = false;         // by run_transaction
-    std::int64_t lease = 0;    // ns; 0: the domain's, -1: no_lease
-    std::int64_t deadline = 0; // ns from now; 0: none
-    std::int64_t amount = 0;   // ns, or how often
+    bool quick = false;             // unlocked at once when it is granted
+    bool blocks = false;            // a transaction of a thread that waits itself
+    bool pauses = false;            // a transaction that lets a turn of its loop pass before each lock
+    bool pairs = false;             // a transaction that locks two at a time
+    bool runs = false;              // by run_transaction
+    bool by_set = false;            // the lease is an option of the set, not of the lock
+    std::int64_t lease = 0;         // ns; 0: the domain's, -1: no_lease
+    std::int64_t deadline = 0;      // ns from now; 0: none
+    std::int64_t fence_timeout = 0; // ns; 0: as long as the lease, -1: none
+    std::int64_t amount = 0;        // ns, or how often
     int error = 0;
 };
 
@@ -87,6 +89,11 @@ struct program {
     unsigned dma_bufs = 0; // a bit for each buffer that is one
     std::int64_t lease = 0;
     std::int64_t overdue_limit = 0;
+    std::int64_t stuck_after = 0; // ns; 0: never
+    bool reports_stuck = false;   // else they are only counted
+    bool reports_leases = true;
+    bool single_threaded = false;
+    std::size_t reserve = 8;
     std::uint64_t first_ticket = 0;
     std::uint32_t period = 1; // of preemption
     bool wait_die = false;

@@ -27,6 +27,9 @@ bool run_threads();
 /// -1 outside of threads.
 [[nodiscard]] int current_thread() noexcept;
 
+/// Whether all virtual threads count as one, which is never taken the processor away: for what only one thread may use.
+extern bool counts_as_one_thread;
+
 extern std::int64_t points_to_preemption;
 void preempt() noexcept;
 

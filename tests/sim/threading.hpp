@@ -89,7 +89,9 @@ struct thread_id {
     [[nodiscard]] bool operator==(const thread_id&) const noexcept = default;
 };
 
-[[nodiscard]] inline thread_id this_thread_id() noexcept { return {sim::current_thread() + 2}; }
+[[nodiscard]] inline thread_id this_thread_id() noexcept {
+    return {sim::counts_as_one_thread ? 1 : sim::current_thread() + 2};
+}
 
 inline void compiler_fence() noexcept { sim::point(); }
 [[nodiscard]] inline bool has_process_fence() noexcept { return true; }
@@ -97,6 +99,11 @@ inline void compiler_fence() noexcept { sim::point(); }
     sim::point();
     return true;
 }
+/// A lock that is one thread's alone has been left: no atomic tells of that.
+inline void left_exclusive(const void* word) noexcept {
+    if (sim::is_watched(word)) { sim::lock_freed(); }
+}
+
 inline constexpr std::uint32_t uses_before_bias = 3;
 inline constexpr std::uint32_t bias_growth = 1;
 inline constexpr unsigned spins_at_first = 4;

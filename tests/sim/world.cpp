@@ -3,6 +3,7 @@
 #include <dmasync/manual_loop.hpp>
 #include <dmasync/run_transaction.hpp>
 #include <dmasync/snapshot.hpp>
+#include <dmasync/stuck_after.hpp>
 #include <dmasync/transaction.hpp>
 
 #include <sim/actor.hpp>
@@ -106,12 +107,7 @@ public:
         for (int i = 0; i < p_.loops; ++i) { loops_.at(static_cast<std::size_t>(i)).emplace(); }
         start_time_ = loop(0).now().time_since_epoch().count();
         time_of_notes = start_time_;
-        domain_options options{.lease = std::chrono::nanoseconds{p_.lease},
-                               .name = "simulation",
-                               .report = [this](const lease_report& r) { take_report(r); },
-                               .overdue_limit = std::chrono::nanoseconds{p_.overdue_limit},
-                               .policy = p_.wait_die ? deadlock_policy::wait_die : deadlock_policy::wound_wait,
-                               .reserve = 8};
+        const domain_options options = options_of_domain();
         media_.emplace(loop(0), options);
         detail::inspector::restart(*media_, loop(0), options, p_.first_ticket);
         checker_.watch(detail::inspector::state_of(*media_), p_.wait_die);
@@ -120,7 +116,9 @@ public:
         checker_.stopped.assign(p_.operations.size(), false);
         slots_.resize(static_cast<std::size_t>(p_.buffers));
         for (int b = 0; b < p_.buffers; ++b) { make_buffer(b); }
-        detail::inspector::forget_users(detail::inspector::state_of(*media_)); // the bias is for the threads of the run
+        if (!p_.single_threaded) { // the bias is for the threads of the run
+            detail::inspector::forget_users(detail::inspector::state_of(*media_));
+        }
     }
 
     void run_all() {
@@ -167,6 +165,22 @@ private:
     manual_loop& loop(int i) { return *loops_.at(static_cast<std::size_t>(i)); }
     [[nodiscard]] bool has_loop(int thread) const { return thread < p_.loops; }
     slot& slot_of(int b) { return slots_[static_cast<std::size_t>(b)]; }
+
+    [[nodiscard]] domain_options options_of_domain() {
+        domain_options o{.lease = std::chrono::nanoseconds{p_.lease},
+                         .name = "simulation",
+                         .report = [this](const lease_report& r) { take_report(r); },
+                         .overdue_limit = std::chrono::nanoseconds{p_.overdue_limit},
+                         .policy = p_.wait_die ? deadlock_policy::wait_die : deadlock_policy::wound_wait,
+                         .single_threaded = p_.single_threaded,
+                         .reserve = p_.reserve};
+        if (!p_.reports_leases) { o.report = nullptr; }
+        if (p_.stuck_after != 0) {
+            stuck_report_sink sink = [this](const stuck_report& r) { take_stuck_report(r); };
+            o.stuck = stuck_after(std::chrono::nanoseconds{p_.stuck_after}, p_.reports_stuck ? sink : nullptr);
+        }
+        return o;
+    }
 
     // ---- threads -----------------------------------------------------------------------------------------------------
 
@@ -495,7 +509,7 @@ private:
         auto& its = shared ? sets_.at(static_cast<std::size_t>(o.thread)).set : a.own_set;
         if (its == nullptr) {
             ++domain_users_;
-            its = std::make_unique<lock_set>(*media_, "set");
+            its = std::make_unique<lock_set>(*media_, "set", options_of_set(o, shared));
             --domain_users_;
         }
         a.set = its.get();
@@ -511,6 +525,13 @@ private:
         fill_set(a);
         if (shared) { remember_set(a, sets_.at(static_cast<std::size_t>(o.thread))); }
         return true;
+    }
+
+    /// A set that is locked once may have the lease of the lock as its own.
+    [[nodiscard]] static lock_options options_of_set(const operation& o, bool shared) {
+        lock_options options;
+        if (o.by_set && !shared && o.lease > 0) { options.lease = std::chrono::nanoseconds{o.lease}; }
+        return options;
     }
 
     /// Whether somebody may still wait or hold by this set; a device's hold ends unseen.
@@ -551,7 +572,8 @@ private:
             a.token = a.stop->get_token();
             a.options.stop = a.token;
         }
-        if (o.lease != 0) {
+        const bool by_set = o.by_set && a.set == a.own_set.get() && a.set != nullptr && o.lease > 0;
+        if (o.lease != 0 && !by_set) {
             a.options.lease = o.lease == -1 ? no_lease : std::chrono::nanoseconds{o.lease == -2 ? 0 : o.lease};
         }
         if (o.deadline != 0) {
@@ -560,7 +582,11 @@ private:
         if (o.on != nothing) { a.options.on = &loop(o.on); }
         if (o.always) { a.options.cpu_access = cpu_access::always; }
         if (o.ignore) { a.options.fences = fences::ignore; }
-        const bool any = o.stoppable || o.lease != 0 || o.deadline != 0 || o.on != nothing || o.always || o.ignore;
+        if (o.fence_timeout != 0) {
+            a.options.fence_timeout = o.fence_timeout < 0 ? no_lease : std::chrono::nanoseconds{o.fence_timeout};
+        }
+        const bool any = o.stoppable || (o.lease != 0 && !by_set) || o.deadline != 0 || o.on != nothing || o.always ||
+                         o.ignore || o.fence_timeout != 0;
         a.bare = !any && a.id % 4 != 0; // what has the mark of no options has no user either, to be told apart by
         // NOLINTNEXTLINE(performance-no-int-to-ptr)
         a.options.user = reinterpret_cast<void*>(static_cast<std::intptr_t>(a.id) + 1);
@@ -1043,6 +1069,19 @@ private:
         note("report %d", static_cast<int>(r.event));
     }
 
+    void take_stuck_report(const stuck_report& r) {
+        note("stuck report");
+        const std::string problem = support::snapshot_checker::problem(r.seen);
+        if (!problem.empty()) { violated(invariant::sight, "in a stuck report %s", problem.c_str()); }
+        if (r.chain.empty() || !r.seen.acquisitions.at(r.chain.front().acquisition).stuck) {
+            violated(invariant::sight, "a stuck report does not begin with a lock that is stuck");
+        }
+        stuck_reported_ += 1 + r.others;
+        if (stuck_reported_ > r.seen.counters.stuck) {
+            violated(invariant::counters, "more locks are reported as stuck than are counted");
+        }
+    }
+
     // ---- the end -----------------------------------------------------------------------------------------------------
 
     /// The last thread: no new operations, no errors; devices finish, guards are unlocked, until nobody waits.
@@ -1182,9 +1221,12 @@ private:
         };
         agree("granted", c.granted_at_once + c.granted_after_wait, seen.grants);
         agree("expired", c.leases_expired, seen.expirations);
-        agree("expiry reported", c.leases_expired, reports_[0]);
-        agree("overdue reported", c.devices_overdue, reports_[1]);
-        agree("failure reported", c.devices_failed, reports_[2]);
+        if (p_.reports_leases) {
+            agree("expiry reported", c.leases_expired, reports_[0]);
+            agree("overdue reported", c.devices_overdue, reports_[1]);
+            agree("failure reported", c.devices_failed, reports_[2]);
+        }
+        if (p_.stuck_after == 0) { agree("stuck", c.stuck, 0); }
         agree(p_.wait_die ? "died" : "wounded", p_.wait_die ? c.deaths : c.wounds,
               p_.wait_die ? seen.deaths : seen.wounds);
         agree("begun again", c.retries, seen_retries());
@@ -1205,6 +1247,7 @@ private:
     checker checker_;
     book book_;
     std::int64_t start_time_ = 0;
+    std::uint64_t stuck_reported_ = 0;
     std::uint64_t refused_ = 0;
     std::uint64_t retries_ = 0;
     std::uint64_t destroyed_ = 0;
@@ -1234,6 +1277,7 @@ void lock_freed() noexcept {
 outcome run(const program& p, const selection& part, bool aloud) {
     start_report(aloud);
     start_kernel();
+    counts_as_one_thread = p.single_threaded;
     start_run(p.seed * 2 + 0x5eed + part.schedule * 0x1234567, p.period);
     auto* w = new world{p, part}; // never freed when the run fails: its threads stand still where they are
     w->set_up();

@@ -54,8 +54,13 @@ struct inspector {
         l.biased_ = false;
         l.uses_ = 0;
     }
+    [[nodiscard]] static bool is_watched_for_stuck(const claim& c) noexcept {
+        return domain_core::patience_list::is_linked(c);
+    }
     [[nodiscard]] static bool is_owned(domain_state& s) noexcept { return core(s).owned_; }
     [[nodiscard]] static bool timer_is_late(domain_state& s) noexcept { return core(s).timer_is_late_; }
+    /// Whether there are holds that have no time yet: their `since` and `until` say nothing.
+    [[nodiscard]] static bool dates_later(domain_state& s) noexcept { return core(s).dates_later_; }
     [[nodiscard]] static event_loop::time_point horizon(domain_state& s) noexcept { return core(s).horizon_; }
 
     /// Whether the state ends with the step that is under way.

@@ -192,8 +192,9 @@ protected:
         note_deadline(event_loop::later(c.since, options_.stuck.after));
     }
 
-    /// It waits no longer.
-    static void lose_patience(claim& c) noexcept {
+    /// A claim waits for others no longer, whatever has become of it.
+    static void end_wait(claim& c) noexcept {
+        leave_book(c);
         if (patience_list::is_linked(c)) { patience_list::erase(c); }
         c.stuck = c.stuck_unsaid = false;
     }
@@ -234,6 +235,7 @@ protected:
         if (p != phase::waiting && p != phase::fenced) { return; }
         pin(c);
         if (p == phase::waiting && told_list::is_linked(c)) { // granted in this step, and about to be told so
+            end_wait(c);
             end_hold(c, s);
             set_failed(c, why);
         } else {
@@ -242,8 +244,7 @@ protected:
     }
 
     void leave_queues(claim& c, step& s) noexcept {
-        leave_book(c);
-        lose_patience(c);
+        end_wait(c);
         admission_.withdraw(c, s.out);
         bury_orphans(c, s);
     }
@@ -391,8 +392,7 @@ private:
         for (claim_node* n = told.front(); n != nullptr; n = told.next(*n)) {
             claim& c = static_cast<claim&>(*n);
             if (c.state.load(std::memory_order_relaxed) == phase::waiting) {
-                leave_book(c);
-                lose_patience(c);
+                end_wait(c);
                 if (c.has_dma_buf) {
                     begin_fence_wait(c, now);
                 } else {

@@ -75,7 +75,8 @@ public:
 
     /// After `lock_biased`.
     [[gnu::always_inline]] void unlock_biased() noexcept {
-        if (!exclusive_) [[likely]] { inside_.store(0, std::memory_order_release); } // with revoke
+        if (exclusive_) [[unlikely]] { return left_exclusive(&inside_); }
+        inside_.store(0, std::memory_order_release); // with revoke
     }
 
     /// Whether it is single-threaded.

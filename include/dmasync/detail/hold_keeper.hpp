@@ -191,8 +191,7 @@ private:
     /// What a step does for a claim that is granted, with less.
     void hand_over_to(claim& next) noexcept {
         admission::succeed(next);
-        leave_book(next);
-        lose_patience(next);
+        end_wait(next);
         next.state.store(phase::held, std::memory_order_relaxed);
         begin_lease(next);
         ++counters_.granted_after_wait;

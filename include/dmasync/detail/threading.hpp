@@ -72,6 +72,9 @@ inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_ord
     return ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
+/// Called where the only thread of a single-threaded lock leaves it, which stores nothing. For a checker.
+inline void left_exclusive(const void* /*word*/) noexcept {}
+
 /// For how many `spin_hint`s who finds a lock taken waits at first: some hundreds of nanoseconds to two microseconds. The other
 /// one gets so much done meanwhile that it pays to have moved the lock, and what is behind it, from processor to processor.
 inline constexpr unsigned spins_at_first = 32;
