@@ -25,13 +25,13 @@ public:
     atomic(const atomic&) = delete;
     atomic& operator=(const atomic&) = delete;
 
-    [[nodiscard]] T load(std::memory_order = std::memory_order_seq_cst) const noexcept {
-        sim::point();
+    [[nodiscard]] T load(std::memory_order order = std::memory_order_seq_cst) const noexcept {
+        if (is_place(order)) { sim::point(); }
         return value_;
     }
 
-    void store(T v, std::memory_order = std::memory_order_seq_cst) noexcept {
-        sim::point();
+    void store(T v, std::memory_order order = std::memory_order_seq_cst) noexcept {
+        if (is_place(order)) { sim::point(); }
         value_ = v;
         if constexpr (std::is_same_v<T, unsigned>) {
             if (v == 0 && sim::is_watched(this)) { sim::lock_freed(); }
@@ -73,6 +73,12 @@ public:
     [[nodiscard]] T peek() const noexcept { return value_; }
 
 private:
+    /// A relaxed access to an enumerator, the phase of a claim, is made under a lock or by the only thread that is concerned:
+    /// it is plain data there, and how often it is read does not change the run.
+    [[nodiscard]] static constexpr bool is_place(std::memory_order order) noexcept {
+        return !(std::is_enum_v<T> && order == std::memory_order_relaxed);
+    }
+
     template <class Change>
     T exchange_by(Change change) noexcept {
         sim::point();

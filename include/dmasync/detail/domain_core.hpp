@@ -287,8 +287,8 @@ protected:
     void recycle(claim& c, step& s) noexcept {
         if (c.stop.stop_possible()) { s.retired.swap(c.stop); }
         c.why = failure{};
+        if (c.blocking) { c.told.store(0, std::memory_order_relaxed); }
         c.let_go = c.blocking = c.plain = c.overdue = c.has_dma_buf = false;
-        c.told.store(0, std::memory_order_relaxed);
         c.state.store(phase::idle, std::memory_order_relaxed);
         pool_.give(c);
     }
