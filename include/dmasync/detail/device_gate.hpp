@@ -147,6 +147,26 @@ protected:
         return f;
     }
 
+    /// The same inside of a step, which leaves the lock meanwhile: nothing has been decided in it.
+    failure close_own_brackets(claim& c, step&, const entry* only = nullptr) noexcept {
+        if (!c.has_dma_buf || c.brackets != cpu_access::always) { return {}; }
+        leave_book(c);
+        c.state.store(phase::entering, std::memory_order_relaxed);
+        leave();
+        failure f;
+        std::uint64_t told = 0;
+        for (entry& e : c.set()) {
+            if (!e.own_bracket || (only != nullptr && only != &e)) { continue; }
+            ++told;
+            const std::error_code ec = close_own_bracket(e);
+            if (ec && !f) { f = failure::from(ec); }
+        }
+        lock_.lock();
+        date_holds();
+        counters_.brackets_told += told;
+        return f;
+    }
+
 private:
     /// Whether the claim is a part of a transaction that is to give back what it has. Under the lock.
     [[nodiscard]] static bool is_wounded(const claim& c) noexcept { return c.owner != nullptr && c.owner->wounded; }

@@ -203,21 +203,9 @@ private:
     }
 
     [[gnu::noinline]] failure unlock_with_care(claim& c) noexcept {
-        if (c.has_dma_buf) {
-            lock_.unlock();
-            return unlock_dma_buf(c);
-        }
         step s{*this, std::adopt_lock};
         const bool in_time = is_in_use(c);
-        if (in_time) { end_hold(c, s); }
-        let_go(c, s);
-        return in_time ? failure{} : errc::lease_expired;
-    }
-
-    failure unlock_dma_buf(claim& c) noexcept {
-        const failure f = close_own_brackets(c);
-        step s{*this};
-        const bool in_time = c.state.load(std::memory_order_relaxed) != phase::expired;
+        const failure f = in_time ? close_own_brackets(c, s) : failure{};
         if (in_time) { end_hold(c, s); }
         let_go(c, s);
         return in_time ? f : errc::lease_expired;
@@ -275,11 +263,11 @@ private:
             step s{*this};
             return with_held_entry(c, b, [&](entry& held) { change(held, s); });
         }
-        if (const errc refusal = refuse_change(c); refusal != errc{}) { return refusal; }
-        failure f = close_own_brackets(c, e);
-        if (f == errc::lease_expired) { return f; }
+        failure f;
         {
             step s{*this};
+            if (const errc refusal = refuse_change(c); refusal != errc{}) { return refusal; }
+            f = close_own_brackets(c, s, e);
             change(*e, s);
         }
         const bool reopened = e->buffer != nullptr;

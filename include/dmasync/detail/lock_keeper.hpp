@@ -182,11 +182,9 @@ public:
 
     /// The awaiter of this claim is gone, whatever has become of it. Threads: where it would have resumed.
     void abandon(claim& c) noexcept {
-        if (c.has_dma_buf) [[unlikely]] {
-            stop_watching(c);
-            static_cast<void>(close_own_brackets(c));
-        }
+        if (c.has_dma_buf) [[unlikely]] { stop_watching(c); }
         step s{*this};
+        if (is_in_use(c)) { close_own_brackets(c, s); }
         const phase p = c.state.load(std::memory_order_relaxed);
         if (c.owner != nullptr) { c.owner->waiting = nullptr; }
         if (p == phase::waiting) { trace_.gave_up(c, errc::cancelled); } // destroyed with its coroutine
