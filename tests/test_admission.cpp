@@ -74,7 +74,7 @@ public:
     }
 
     void settle(decisions& out) {
-        while (claim_node* n = out.told.pop_front()) {
+        while (claim_node* n = out.ready.pop_front()) {
             for (acquisition& a : claims) {
                 if (&a.node != n) { continue; }
                 check_overtakes_nobody(a);

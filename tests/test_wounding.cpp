@@ -87,7 +87,7 @@ public:
             } else {
                 admission::complete(a.hold);
                 a.tx.held = nullptr;
-                a.tx.wounded = false;
+                a.tx.set_phase(transaction_phase::growing);
                 a.is = phase::complete;
             }
             break;
@@ -119,7 +119,7 @@ public:
     [[nodiscard]] std::vector<int> status() const {
         std::vector<int> s;
         for (const actor& a : actors_) {
-            s.push_back(static_cast<int>(a.is) | static_cast<int>(a.next) << 4 | (a.tx.wounded ? 256 : 0) |
+            s.push_back(static_cast<int>(a.is) | static_cast<int>(a.next) << 4 | (a.tx.is_wounded() ? 256 : 0) |
                         (a.knows_of_part ? 512 : 0) | static_cast<int>(a.part.size) << 10);
         }
         for (const actor& a : actors_) {
@@ -135,7 +135,7 @@ public:
         int n = 0;
         for (const buffer_node& b : nodes_) { n += shared_wrongly(b); } // S1
         for (const actor& a : actors_) {
-            if (a.is == phase::complete && a.tx.wounded) { ++n; }                              // S4
+            if (a.is == phase::complete && a.tx.is_wounded()) { ++n; }                              // S4
             if (a.is == phase::waiting || a.is == phase::waiting_again) { n += bad_waits(a); } // S8
         }
         return n;
@@ -158,12 +158,12 @@ private:
             return;
         }
         const std::span<const request> one{&a.requests[a.next], 1};
-        if (a.tx.wounded) {
+        if (a.tx.is_wounded()) {
             a.is = phase::must_restart;
             return;
         }
         if (a.tx.held == nullptr) { a.hold.size = 0; }
-        a.hold.owner = a.part.owner = &a.tx;
+        a.hold.transaction = a.part.transaction = &a.tx;
         if (policy_.try_extend(a.hold, one, out) == errc{}) {
             a.tx.held = &a.hold;
             ++a.next;
@@ -171,7 +171,8 @@ private:
         }
         admission::name(a.part, one);
         if (policy_.must_die(a.tx, one)) {
-            a.tx.wounded = a.knows_of_part = true;
+            a.tx.set_phase(transaction_phase::wounded);
+            a.knows_of_part = true;
             a.is = phase::must_restart;
             return;
         }
@@ -193,7 +194,7 @@ private:
     void begin_again(actor& a, decisions& out) {
         if (a.tx.held != nullptr) { release(a.hold, out); }
         a.tx.held = nullptr;
-        a.tx.wounded = false;
+        a.tx.set_phase(transaction_phase::growing);
         a.next = 0;
         a.is = phase::running;
         if (!a.knows_of_part) { return; }
@@ -212,7 +213,7 @@ private:
             again = false;
             while (transaction_node* t = out.wounded.pop_front()) {
                 actor& a = owner_of(*t);
-                if ((a.is != phase::waiting && a.is != phase::waiting_again) || told_list::is_linked(a.part)) {
+                if ((a.is != phase::waiting && a.is != phase::waiting_again) || ready_list::is_linked(a.part)) {
                     continue;
                 }
                 policy_.withdraw(a.part, out);
@@ -220,7 +221,7 @@ private:
                 a.knows_of_part = true;
                 a.is = phase::must_restart;
             }
-            while (claim_node* c = out.told.pop_front()) {
+            while (claim_node* c = out.ready.pop_front()) {
                 grant(owner_of(*c), out);
                 again = true;
             }
@@ -234,7 +235,7 @@ private:
             a.is = phase::complete;
         } else if (a.is == phase::waiting_again) {
             release(a.part, out);
-            a.tx.wounded = false;
+            a.tx.set_phase(transaction_phase::growing);
             a.is = phase::running;
         } else {
             admission::move_holds(a.part, a.hold);
@@ -293,8 +294,8 @@ private:
     }
 
     [[nodiscard]] bool allowed(const actor& waiter, const actor& holder) const {
-        if (is_wound_wait_) { return older(age(holder), age(waiter)) || holder.tx.wounded; }
-        return older(age(waiter), age(holder)) || !waiter.tx.holds_anything() || holder.tx.wounded;
+        if (is_wound_wait_) { return older(age(holder), age(waiter)) || holder.tx.is_wounded(); }
+        return older(age(waiter), age(holder)) || !waiter.tx.holds_anything() || holder.tx.is_wounded();
     }
 
     [[nodiscard]] static bool waits_before(const actor& b, const actor& a, const entry& e) {

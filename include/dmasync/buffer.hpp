@@ -2,7 +2,8 @@
 #pragma once
 /// \file buffer.hpp  A handle on something that can be locked.
 
-#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/domain/buffer_state.hpp>
+#include <dmasync/detail/domain/buffers.hpp>
 #include <dmasync/memory.hpp>
 
 #include <cstddef>
@@ -21,7 +22,7 @@ class buffer {
 public:
     buffer() noexcept = default;
     buffer(const buffer& other) noexcept : state_{other.state_} {
-        if (state_ != nullptr) { detail::domain_state::add_handle(*state_); }
+        if (state_ != nullptr) { detail::buffers::add_handle(*state_); }
     }
     buffer(buffer&& other) noexcept : state_{std::exchange(other.state_, nullptr)} {}
     buffer& operator=(buffer other) noexcept {
@@ -29,7 +30,7 @@ public:
         return *this;
     }
     ~buffer() {
-        if (state_ != nullptr) { state_->owner->drop_handle(*state_); }
+        if (state_ != nullptr) { detail::buffers::drop_handle(*state_); }
     }
 
     [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
@@ -54,12 +55,14 @@ public:
     /// lease that runs out. Whoever stores results by token and refuses smaller ones is safe from a holder that was
     /// away for longer than its lease. 0 for an empty handle.
     /// Source: S7; Kleppmann, "How to do distributed locking" (2016).
-    [[nodiscard]] std::uint64_t token() const noexcept { return state_ == nullptr ? 0 : state_->owner->token(*state_); }
+    [[nodiscard]] std::uint64_t token() const noexcept {
+        return state_ == nullptr ? 0 : detail::buffers::token(*state_);
+    }
 
     /// Ends the use of the buffer: whoever waits for it, and every later lock of it, fails with `errc::closed`. Who
     /// holds it goes on until it unlocks. An import of the same memory makes a new buffer.
     void close() const noexcept {
-        if (state_ != nullptr) { state_->owner->close(*state_); }
+        if (state_ != nullptr) { detail::buffers::close(*state_); }
     }
 
 private:

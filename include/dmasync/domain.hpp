@@ -4,7 +4,10 @@
 
 #include <dmasync/allocation.hpp>
 #include <dmasync/buffer.hpp>
-#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/domain/buffers.hpp>
+#include <dmasync/detail/domain/callbacks.hpp>
+#include <dmasync/detail/domain/observation.hpp>
+#include <dmasync/detail/domain/state.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
@@ -31,10 +34,10 @@ struct domain_snapshot;
 class domain {
 public:
     explicit domain(event_loop& loop, domain_options options = {})
-        : state_{new detail::domain_state{loop, std::move(options)}} {}
+        : state_{detail::callbacks::make_domain(loop, std::move(options))} {}
     domain(const domain&) = delete;
     domain& operator=(const domain&) = delete;
-    ~domain() { state_->close(); }
+    ~domain() { detail::buffers::close_all(*state_); }
 
     /// Zeroed memory that is shareable by its descriptor: a dma-buf where the machine offers one, from a dma-heap or by
     /// udmabuf, else a memfd. `buffer::memory()` says which; `options` choose, and say why it was not a better one.
@@ -75,17 +78,17 @@ public:
         return adopt(memory, name, &ec);
     }
 
-    [[nodiscard]] event_loop& loop() const noexcept { return state_->loop(); }
+    [[nodiscard]] event_loop& loop() const noexcept { return state_->loop; }
     /// From now on `r` records what happens to the buffers of this domain. It outlives the domain, or `stop_trace` is called
     /// before. What goes on when the domain has been destroyed is not recorded.
     /// Errors: throws std::bad_alloc, before anything has changed; aborts without exceptions.
     void trace_to(trace_recorder& r) {
-        r.add_domain(state_->trace_id(), state_->options().name.view());
-        state_->trace_to(&r);
+        r.add_domain(state_->trace.domain_id(), state_->options.name.view());
+        detail::observation::trace_to(*state_, &r);
     }
-    void stop_trace() noexcept { state_->trace_to(nullptr); }
+    void stop_trace() noexcept { detail::observation::trace_to(*state_, nullptr); }
 
-    [[nodiscard]] domain_counters counters() const noexcept { return state_->counters(); }
+    [[nodiscard]] domain_counters counters() const noexcept { return detail::observation::counters(*state_); }
 
     /// Who holds what, and who waits for whom, at one moment. Others wait for the copy, not for what is made of it.
     /// Needs `#include <dmasync/snapshot.hpp>`. Throws std::bad_alloc. Threads: any; of a single-threaded domain its own.
@@ -136,7 +139,7 @@ private:
         detail::buffer_state* made = nullptr;
         const errc shortage = detail::try_allocating([&] {
             detail::memory_object m = memory(failure);
-            if (!failure) { made = state_->add_buffer(std::move(m), name); }
+            if (!failure) { made = detail::buffers::add(*state_, std::move(m), name); }
         });
         if (shortage != errc{}) { failure = shortage; }
         detail::deliver(failure, ec, what);

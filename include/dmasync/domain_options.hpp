@@ -14,14 +14,14 @@
 namespace dmasync {
 
 namespace detail {
-class domain_core;
+struct domain_state;
 } // namespace detail
 
 /// When a lock is stuck, and what is done then. Made by `stuck_after`, of stuck_after.hpp, so that who does not use it need not
 /// compile it. Default: never.
 struct stuck_watch {
     std::chrono::nanoseconds after = no_lease;
-    std::function<void(detail::domain_core&)> tell{}; ///< called without a lock; may be empty
+    std::function<void(detail::domain_state&)> tell{}; ///< called without a lock; may be empty
 };
 
 /// How a domain behaves.

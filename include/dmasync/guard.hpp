@@ -4,7 +4,11 @@
 
 #include <dmasync/buffer.hpp>
 #include <dmasync/detail/detached.hpp>
-#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/domain/claim.hpp>
+#include <dmasync/detail/domain/core.hpp>
+#include <dmasync/detail/domain/holds.hpp>
+#include <dmasync/detail/domain/leases.hpp>
+#include <dmasync/detail/domain/loans.hpp>
 #include <dmasync/fence.hpp>
 #include <dmasync/unique_fd.hpp>
 
@@ -39,7 +43,7 @@ public:
         return *this;
     }
     ~guard() {
-        if (claim_ != nullptr) { claim_->home->unlock(*claim_); }
+        if (claim_ != nullptr) { detail::holds::unlock(*claim_); }
     }
 
     /// Whether there is a hold. An expired one counts: it was a hold, and the guard still answers for it.
@@ -67,18 +71,14 @@ public:
     /// Gives one buffer back before the others.
     /// Errors: `errc::not_in_set`, also when it was released before; `errc::lease_expired`, `errc::not_locked`;
     /// `errc::invalid_access` while a device is at work.
-    void release(const buffer& b) { deliver(change(&detail::domain_state::release, b), nullptr); }
-    void release(const buffer& b, std::error_code& ec) noexcept {
-        deliver(change(&detail::domain_state::release, b), &ec);
-    }
+    void release(const buffer& b) { deliver(change(detail::holds::release, b), nullptr); }
+    void release(const buffer& b, std::error_code& ec) noexcept { deliver(change(detail::holds::release, b), &ec); }
 
     /// Goes on as a reader of a buffer that was locked for writing, without a moment in between. Other readers may join;
     /// a writable span taken before must not be used any more. Nothing happens to a buffer locked for reading.
     /// Errors: as `release`.
-    void downgrade(const buffer& b) { deliver(change(&detail::domain_state::downgrade, b), nullptr); }
-    void downgrade(const buffer& b, std::error_code& ec) noexcept {
-        deliver(change(&detail::domain_state::downgrade, b), &ec);
-    }
+    void downgrade(const buffer& b) { deliver(change(detail::holds::downgrade, b), nullptr); }
+    void downgrade(const buffer& b, std::error_code& ec) noexcept { deliver(change(detail::holds::downgrade, b), &ec); }
 
     /// Goes on as a writer of a buffer that was locked for reading, if that can be done at once: nobody else holds it,
     /// nobody waits for it, and no device is still reading it. It never waits: two readers that wait to become writers
@@ -151,7 +151,7 @@ public:
 
     /// When the lease ends, or ended; the clock's maximum for `no_lease` and for an empty guard.
     [[nodiscard]] event_loop::time_point expires_at() const noexcept {
-        return claim_ == nullptr ? event_loop::time_point::max() : claim_->home->expires_at(*claim_);
+        return claim_ == nullptr ? event_loop::time_point::max() : detail::leases::expires_at(*claim_);
     }
 
     /// The fencing token of this hold of the buffer; see `buffer::token`. After expiry it is smaller than the buffer's.
@@ -162,7 +162,7 @@ public:
     /// A token that is stopped when the lease runs out: its callbacks run on the thread that finds out, usually the
     /// domain's loop. Allocates when first called. An empty guard gives a token that never stops.
     [[nodiscard]] std::stop_token stop_token() const {
-        return claim_ == nullptr ? std::stop_token{} : claim_->home->stop_token(*claim_);
+        return claim_ == nullptr ? std::stop_token{} : detail::leases::stop_token(*claim_);
     }
 
     /// The bytes of a buffer that was locked for CPU access.
@@ -200,27 +200,26 @@ private:
     detail::failure give_back() noexcept {
         if (claim_ == nullptr) { return errc::not_locked; }
         detail::claim& c = *std::exchange(claim_, nullptr);
-        return c.home->unlock(c);
+        return detail::holds::unlock(c);
     }
 
     static void deliver(detail::failure f, std::error_code* ec) { detail::deliver(f.code(), ec, "dmasync: guard"); }
 
-    [[nodiscard]] detail::failure change(detail::failure (detail::domain_state::*step)(detail::claim&,
-                                                                                       const detail::buffer_state*),
-                                         const buffer& b) noexcept {
-        if (claim_ == nullptr) { return errc::not_locked; }
-        return (claim_->home->*step)(*claim_, b.state_);
+    using change_function = detail::failure(detail::claim&, const detail::buffer_state*) noexcept;
+
+    [[nodiscard]] detail::failure change(change_function& f, const buffer& b) noexcept {
+        return claim_ == nullptr ? errc::not_locked : f(*claim_, b.state_);
     }
 
     [[nodiscard]] bool try_upgrade(const buffer& b, std::error_code* ec) {
-        const detail::failure f = change(&detail::domain_state::try_upgrade, b);
+        const detail::failure f = change(detail::holds::try_upgrade, b);
         if (f != errc::would_block || ec != nullptr) { deliver(f, ec); }
         return !f;
     }
 
     [[nodiscard]] guard split(const buffer& b, std::error_code* ec) {
         detail::failure why = errc::not_locked;
-        detail::claim* part = claim_ == nullptr ? nullptr : claim_->home->split(*claim_, b.state_, why);
+        detail::claim* part = claim_ == nullptr ? nullptr : detail::holds::split(*claim_, b.state_, why);
         if (part != nullptr) {
             if (ec != nullptr) { ec->clear(); }
             return guard{*part};
@@ -229,10 +228,10 @@ private:
         return guard{why};
     }
 
-    [[nodiscard]] errc lend() noexcept { return claim_ == nullptr ? errc::not_locked : claim_->home->lend(*claim_); }
+    [[nodiscard]] errc lend() noexcept { return claim_ == nullptr ? errc::not_locked : detail::holds::lend(*claim_); }
 
     [[nodiscard]] errc lend_until(unique_fd done) noexcept {
-        const errc e = claim_ == nullptr ? errc::not_locked : claim_->home->lend_until(*claim_, std::move(done));
+        const errc e = claim_ == nullptr ? errc::not_locked : detail::holds::lend_until(*claim_, std::move(done));
         if (e == errc{}) {
             claim_ = nullptr;
             error_ = errc::not_locked;
@@ -258,34 +257,34 @@ private:
         }
 #endif
         detail::claim& c = *std::exchange(held.claim_, nullptr);
-        c.home->end_loan(c, failure);
+        detail::loans::end(c, failure);
     }
 
     void publish(const buffer& b, const fence& f, std::error_code* ec) {
-        deliver(claim_ == nullptr ? detail::failure{errc::not_locked} : claim_->home->publish(*claim_, b.state_, f),
+        deliver(claim_ == nullptr ? detail::failure{errc::not_locked} : detail::holds::publish(*claim_, b.state_, f),
                 ec);
     }
 
     event_loop::time_point renew(std::chrono::nanoseconds lease, std::error_code* ec) {
         event_loop::time_point until{};
-        deliver(claim_ == nullptr ? errc::not_locked : claim_->home->renew(*claim_, lease, until), ec);
+        deliver(claim_ == nullptr ? errc::not_locked : detail::leases::renew(*claim_, lease, until), ec);
         return until;
     }
 
     [[nodiscard]] std::uint64_t token(const buffer& b, std::error_code* ec) const {
         std::uint64_t value = 0;
-        deliver(claim_ == nullptr ? errc::not_locked : claim_->home->token(*claim_, b.state_, value), ec);
+        deliver(claim_ == nullptr ? errc::not_locked : detail::holds::token(*claim_, b.state_, value), ec);
         return value;
     }
 
     [[nodiscard]] const detail::entry* entry_of(const buffer& b) const noexcept {
-        return claim_ == nullptr ? nullptr : detail::domain_state::find(*claim_, b.state_);
+        return claim_ == nullptr ? nullptr : detail::core::find(*claim_, b.state_);
     }
 
     [[nodiscard]] std::span<std::byte> bytes(const detail::entry* e, bool writing, std::error_code* ec) const {
         const errc refusal = refuse_bytes(e, writing);
         deliver(refusal, ec);
-        return refusal == errc{} ? detail::domain_state::state_of(*e).memory.cpu.bytes() : std::span<std::byte>{};
+        return refusal == errc{} ? detail::core::state_of(*e).memory.cpu.bytes() : std::span<std::byte>{};
     }
 
     [[nodiscard]] errc refuse_bytes(const detail::entry* e, bool writing) const noexcept {
@@ -295,7 +294,7 @@ private:
         if (p == detail::phase::lent) { return errc::invalid_access; }
         if (e == nullptr || e->buffer == nullptr) { return errc::not_in_set; }
         if (is_dma(e->mode) || (writing && !is_write(e->mode))) { return errc::invalid_access; }
-        const mapping& cpu = detail::domain_state::state_of(*e).memory.cpu;
+        const mapping& cpu = detail::core::state_of(*e).memory.cpu;
         return cpu.bytes().empty() || (writing && !cpu.writable()) ? errc::no_cpu_access : errc{};
     }
 

@@ -10,7 +10,9 @@
 
 #include <dmasync/buffer.hpp>
 #include <dmasync/call_site.hpp>
-#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/domain/acquire.hpp>
+#include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/domain/transactions.hpp>
 #include <dmasync/detail/lock_awaitable.hpp>
 #include <dmasync/detail/lock_operation.hpp>
 #include <dmasync/event_loop.hpp>
@@ -129,38 +131,38 @@ struct lock_arguments {
         }
     }
 
-    [[nodiscard]] domain_state* home() const noexcept {
-        return first() == nullptr ? nullptr : static_cast<buffer_state*>(first())->owner;
+    [[nodiscard]] domain_state* domain() const noexcept {
+        return first() == nullptr ? nullptr : static_cast<buffer_state*>(first())->domain;
     }
     [[nodiscard]] buffer_node* first() const noexcept { return buffers.nodes[0]; }
 
-    /// As `lock_keeper::acquire_plain`.
-    [[nodiscard, gnu::always_inline]] claim* acquire_plain(call_site place) const noexcept {
+    /// As `acquire::fast`.
+    [[nodiscard, gnu::always_inline]] claim* acquire_fast(call_site place) const noexcept {
         if constexpr (Options::id != unidentified) {
             if (first() != nullptr) [[likely]] {
-                return static_cast<buffer_state*>(first())->owner->acquire_plain(buffers, Options::id, place);
+                return acquire::fast(*static_cast<buffer_state*>(first())->domain, buffers, Options::id, place);
             }
         }
         return nullptr;
     }
 
-    /// As `lock_keeper::wait_plain`.
-    [[nodiscard]] bool wait_plain(call_site place, std::coroutine_handle<> waiter, claim*& mine) const noexcept {
+    /// As `acquire::wait_fast`.
+    [[nodiscard]] bool wait_fast(call_site place, std::coroutine_handle<> waiter, claim*& mine) const noexcept {
         if constexpr (sizeof...(Modes) == 1 && Options::id != unidentified) {
-            return first() != nullptr && home()->wait_plain(*first(), Modes..., place, waiter, mine);
+            return first() != nullptr && acquire::wait_fast(*domain(), *first(), Modes..., place, waiter, mine);
         }
         return false;
     }
 
-    /// As `transaction_keeper::extend_plain`.
-    [[nodiscard, gnu::always_inline]] bool extend_plain(domain_state& home, transaction_state& t, options_id id,
-                                                        call_site place) const noexcept {
-        if constexpr (sizeof...(Modes) == 1) { return home.extend_plain<Modes...>(t, first(), id, place); }
+    /// As `transactions::extend_fast`.
+    [[nodiscard, gnu::always_inline]] bool extend_fast(domain_state& d, transaction_state& t, options_id id,
+                                                       call_site place) const noexcept {
+        if constexpr (sizeof...(Modes) == 1) { return transactions::extend_fast<Modes...>(d, t, first(), id, place); }
         return false;
     }
 
     void begin(std::optional<lock_operation>& o, std::error_code* ec, call_site place) noexcept {
-        o.emplace(home(), requests(), options.value, Options::id, ec, place);
+        o.emplace(domain(), requests(), options.value, Options::id, ec, place);
     }
 
     /// What an operation asks for.

@@ -29,14 +29,14 @@ class lock_set {
 public:
     /// `defaults` hold for every lock that does not say otherwise; its stop token and deadline are not kept.
     explicit lock_set(domain& d, dmasync::name name = {}, const lock_options& defaults = {}) noexcept
-        : state_{d.state_}, options_id_{d.state_->register_set()}, defaults_{defaults} {
+        : state_{d.state_}, options_id_{detail::buffers::add_set(*d.state_)}, defaults_{defaults} {
         defaults_.name = name;
         defaults_.stop = {};
         defaults_.deadline = event_loop::time_point::max();
     }
     lock_set(const lock_set&) = delete;
     lock_set& operator=(const lock_set&) = delete;
-    ~lock_set() { state_->unregister_set(live_); }
+    ~lock_set() { detail::buffers::remove_set(*state_, live_); }
 
     /// Puts a buffer into the set.
     /// Errors: `errc::duplicate_buffer`, `wrong_domain`, `invalid_access`, `already_locked`, `out_of_memory`; the set
@@ -66,13 +66,14 @@ private:
         explicit asked(lock_set& s) noexcept : set{s} {}
         asked(lock_set& s, const lock_options& o) noexcept : set{s}, own_options{s.with_defaults(o)} {}
 
-        /// As `lock_keeper::acquire_plain`.
-        [[nodiscard, gnu::always_inline]] detail::claim* acquire_plain(call_site place) const noexcept {
+        /// As `acquire::fast`.
+        [[nodiscard, gnu::always_inline]] detail::claim* acquire_fast(call_site place) const noexcept {
             if (own_options) { return nullptr; }
-            return set.state_->acquire_plain(detail::registered_set{set.requests_, set.live_}, set.options_id_, place);
+            return detail::acquire::fast(*set.state_, detail::registered_set{set.requests_, set.live_}, set.options_id_,
+                                         place);
         }
 
-        [[nodiscard]] static bool wait_plain(call_site, std::coroutine_handle<>, detail::claim*&) noexcept {
+        [[nodiscard]] static bool wait_fast(call_site, std::coroutine_handle<>, detail::claim*&) noexcept {
             return false;
         }
 
@@ -147,11 +148,13 @@ private:
 
     [[nodiscard]] bool contains(const buffer& b) const noexcept { return index_of(b) != std::ssize(buffers_); }
 
-    [[nodiscard]] errc refuse_change() const noexcept { return state_->in_use(live_) ? errc::already_locked : errc{}; }
+    [[nodiscard]] errc refuse_change() const noexcept {
+        return detail::buffers::is_in_use(*state_, live_) ? errc::already_locked : errc{};
+    }
 
     [[nodiscard]] errc refuse_add(const buffer& b, access_mode mode) const noexcept {
         if (!is_valid(mode)) { return errc::invalid_access; }
-        if (!b || b.state_->owner != state_) { return errc::wrong_domain; }
+        if (!b || b.state_->domain != state_) { return errc::wrong_domain; }
         return contains(b) ? errc::duplicate_buffer : refuse_change();
     }
 

@@ -24,7 +24,7 @@ namespace dmasync {
 [[nodiscard]] inline stuck_watch stuck_after(std::chrono::nanoseconds limit,
                                              stuck_report_sink sink = print_stuck_report) {
     if (!sink) { return {limit, {}}; }
-    return {limit, [said_to = std::move(sink)](detail::domain_core& d) {
+    return {limit, [said_to = std::move(sink)](detail::domain_state& d) {
                 static_cast<void>(detail::try_allocating([&] {
                     detail::domain_observer observer{d};
                     const domain_snapshot seen = observer.look_for_stuck();

@@ -12,7 +12,10 @@
 /// Where all buffers are known beforehand `lock` is the better way: it holds nothing while it waits and never begins again.
 
 #include <dmasync/buffer.hpp>
-#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/domain/acquire.hpp>
+#include <dmasync/detail/domain/core.hpp>
+#include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/domain/transactions.hpp>
 #include <dmasync/detail/lock_operation.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/guard.hpp>
@@ -49,8 +52,8 @@ concept describes_part =
 class transaction : private guard {
 public:
     /// `options` hold for every lock; the deadline is for the last of them.
-    explicit transaction(domain& d) noexcept : home_{d.state_} {}
-    transaction(domain& d, const lock_options& options) noexcept : home_{d.state_}, own_options_{options} {}
+    explicit transaction(domain& d) noexcept : domain_{d.state_} {}
+    transaction(domain& d, const lock_options& options) noexcept : domain_{d.state_}, own_options_{options} {}
     transaction(const transaction&) = delete;
     transaction& operator=(const transaction&) = delete;
     ~transaction() {
@@ -105,15 +108,17 @@ public:
     /// Returns: nothing; `errc::lease_expired`, `errc::not_locked`.
     std::error_code unlock() noexcept {
         forget_contended();
-        return home_->give_back(state_, false).code();
+        return detail::transactions::give_back(*domain_, state_, false).code();
     }
 
     /// Whether one of its locks has answered `errc::wounded`, and nothing has been given back since.
-    [[nodiscard]] bool must_restart() const noexcept { return state_.must_restart; }
+    [[nodiscard]] bool must_restart() const noexcept {
+        return state_.phase_now() == detail::transaction_phase::restarting;
+    }
 
     /// Whether it has this buffer.
     [[nodiscard]] bool holds(const buffer& b) const noexcept {
-        return claim_ != nullptr && detail::domain_state::find(*claim_, b.state_) != nullptr;
+        return claim_ != nullptr && detail::core::find(*claim_, b.state_) != nullptr;
     }
 
     // What can be done with the buffers it has so far; see `guard`.
@@ -133,12 +138,15 @@ private:
     class part_awaitable;
 
     void forget_contended() noexcept {
-        if (state_.contended != nullptr) { home_->forget_contended(state_); }
+        if (state_.contended != nullptr) { detail::transactions::forget_contended(state_); }
     }
+
+    [[nodiscard]] bool is_done() const noexcept { return state_.phase_now() == detail::transaction_phase::done; }
 
     [[nodiscard]] guard done(std::error_code* ec) {
         errc why = errc::transaction_done;
-        detail::claim* held = state_.done ? nullptr : home_->complete(state_, why); // once done its domain may be gone
+        detail::claim* held =
+            is_done() ? nullptr : detail::transactions::complete(*domain_, state_, why); // else its domain may be gone
         if (held == nullptr) [[unlikely]] {
             detail::deliver(why, ec, "dmasync: transaction::done");
             return guard{detail::failure{why}};
@@ -154,7 +162,7 @@ private:
         return own_options_ ? detail::unidentified : detail::id_of_no_options;
     }
 
-    detail::domain_state* home_;
+    detail::domain_state* domain_;
     std::optional<lock_options> own_options_;
     detail::transaction_state state_{guard::claim_};
 };
@@ -173,7 +181,7 @@ public:
     [[gnu::always_inline]] ~part_awaitable() {} // inline: there is no operation, nearly always
 
     [[nodiscard, gnu::always_inline]] bool await_ready() noexcept {
-        return this->extend_plain(*whole_.home_, whole_.state_, whole_.own_id(), place_);
+        return this->extend_fast(*whole_.domain_, whole_.state_, whole_.own_id(), place_);
     }
     [[nodiscard, gnu::noinline]] bool await_suspend(std::coroutine_handle<> h) noexcept { return begin().begin(h); }
     [[gnu::always_inline]] void await_resume() {
@@ -187,8 +195,8 @@ public:
 
 private:
     [[nodiscard]] lock_operation& begin() noexcept {
-        detail::domain_state* const home = this->home() == whole_.home_ ? whole_.home_ : nullptr;
-        return operation_.emplace(home, this->requests(), whole_.options(), whole_.own_id(), ec_, place_,
+        detail::domain_state* const domain = this->domain() == whole_.domain_ ? whole_.domain_ : nullptr;
+        return operation_.emplace(domain, this->requests(), whole_.options(), whole_.own_id(), ec_, place_,
                                   whole_.state_);
     }
     [[gnu::noinline]] void take() { operation_->take_part(); }
@@ -203,16 +211,16 @@ private:
 class [[nodiscard]] transaction::restart_awaitable : lock_operation {
 public:
     restart_awaitable(transaction& t, std::error_code* ec) noexcept
-        : lock_operation{t.home_, {}, t.options(), t.own_id(), ec, {}, t.state_}, subject_{t} {}
+        : lock_operation{t.domain_, {}, t.options(), t.own_id(), ec, {}, t.state_}, subject_{t} {}
 
     [[nodiscard]] bool await_ready() noexcept {
-        if (subject_.state_.done || subject_.state_.waiting != nullptr) {
-            asked_.why = subject_.state_.done ? errc::transaction_done : errc::already_locked;
+        if (subject_.is_done() || subject_.state_.waiting != nullptr) {
+            asked_.why = subject_.is_done() ? errc::transaction_done : errc::already_locked;
             return true;
         }
-        static_cast<void>(home_->give_back(subject_.state_, true));
+        static_cast<void>(detail::transactions::give_back(*domain_, subject_.state_, true));
         asked_.mine = std::exchange(subject_.state_.contended, nullptr);
-        if (asked_.mine != nullptr) { home_->prepare_again(*asked_.mine); }
+        if (asked_.mine != nullptr) { detail::transactions::prepare_again(*asked_.mine); }
         return asked_.mine == nullptr;
     }
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept { return wait(h, false); }
@@ -222,11 +230,11 @@ public:
     }
     void block_and_take() {
         if (!await_ready()) {
-            if (home_->is_loop_thread()) {
+            if (detail::acquire::is_loop_thread(*domain_)) {
                 give_back();
                 asked_.why = errc::would_deadlock;
             } else if (wait(nullptr, true)) {
-                home_->block(*asked_.mine);
+                detail::acquire::block(*asked_.mine);
             }
         }
         await_resume();
@@ -236,9 +244,9 @@ private:
     [[nodiscard]] bool wait(std::coroutine_handle<> h, bool blocking) noexcept {
         detail::claim& c = *asked_.mine;
         c.waiter = h;
-        c.blocking = blocking;
+        set_blocking(c, blocking);
         heed_stop();
-        return home_->wait_again(subject_.state_, c, asked_);
+        return detail::transactions::wait_again(subject_.state_, c, asked_);
     }
 
     transaction& subject_;

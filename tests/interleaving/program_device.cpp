@@ -20,9 +20,14 @@ namespace {
 
 using namespace interleave;
 using dmasync::access_mode;
+using dmasync::detail::acquire_result;
 using dmasync::detail::buffer_state;
+using dmasync::detail::buffers;
+using dmasync::detail::callbacks;
 using dmasync::detail::cpu_bracket;
 using dmasync::detail::domain_state;
+using dmasync::detail::fence_waits;
+using dmasync::detail::holds;
 using dmasync::detail::request;
 
 /// What the kernel is told in an execution.
@@ -63,19 +68,19 @@ struct device_place {
     canary shared;
 
     explicit device_place(std::chrono::nanoseconds lease = dmasync::no_lease)
-        : media{new domain_state{loop, {.lease = lease, .report = {}, .reserve = 3}}} {
+        : media{callbacks::make_domain(loop, {.lease = lease, .report = {}, .reserve = 3})} {
         dmasync::detail::memory_object memory;
         memory.kind = dmasync::memory_kind::dma_buf;
         memory.size = 8;
-        screen = media->add_buffer(std::move(memory), "screen");
+        screen = buffers::add(*media, std::move(memory), "screen");
         kernel = {};
     }
     device_place(const device_place&) = delete;
     device_place& operator=(const device_place&) = delete;
     ~device_place() {
         kernel = {};
-        media->drop_handle(*screen);
-        media->close();
+        buffers::drop_handle(*screen);
+        buffers::close_all(*media);
     }
 };
 
@@ -188,15 +193,15 @@ void own_brackets_or_expiry() {
 void expiry_seen() {
     device_place p{10ms};
     const std::array<request, 1> set{request{p.screen, access_mode::write}};
-    dmasync::detail::inquiry asked{set, dmasync::detail::no_lock_options, dmasync::detail::id_of_no_options};
-    const dmasync::detail::verdict v = p.media->acquire(asked);
+    dmasync::detail::acquire_request asked{set, dmasync::detail::no_lock_options, dmasync::detail::id_of_no_options};
+    const acquire_result result = dmasync::detail::acquire::ask(*p.media, asked);
     dmasync::detail::claim* held = asked.mine;
-    check(v == dmasync::detail::verdict::gated && !p.media->enter(*held), "a free buffer can be had");
+    check(result == acquire_result::fenced && !fence_waits::enter(*held), "a free buffer can be had");
     p.loop.set(p.loop.now() + 1s);
     canary before;
     run_threads({
         [&] {
-            if (p.media->publish(*held, p.screen, dmasync::fence{}) == errc::lease_expired) { before.read(); }
+            if (holds::publish(*held, p.screen, dmasync::fence{}) == errc::lease_expired) { before.read(); }
         },
         [&] {
             before.write();
@@ -204,7 +209,7 @@ void expiry_seen() {
             const guard next = device_lock{p, access_mode::write, {}, ec}.try_and_take();
         },
     });
-    p.media->unlock(*held);
+    holds::unlock(*held);
 }
 
 /// A blocked thread takes what it is granted through the gate itself.

@@ -76,22 +76,23 @@ public:
     }
 
     /// The ways of nearly all are there for accesses that the compiler knows: of small sets there is one for each.
-    [[nodiscard]] dmasync::detail::claim* acquire_plain(dmasync::call_site) const noexcept {
+    [[nodiscard]] dmasync::detail::claim* acquire_fast(dmasync::call_site) const noexcept {
         return bare_ ? acquire_as<>() : nullptr;
     }
-    [[nodiscard]] bool wait_plain(dmasync::call_site where, std::coroutine_handle<> waiter,
-                                  dmasync::detail::claim*& mine) const noexcept {
-        return bare_ && size_ == 1 && home()->wait_plain(*nodes_[0], set_[0].mode, where, waiter, mine);
+    [[nodiscard]] bool wait_fast(dmasync::call_site where, std::coroutine_handle<> waiter,
+                                 dmasync::detail::claim*& mine) const noexcept {
+        return bare_ && size_ == 1 &&
+               dmasync::detail::acquire::wait_fast(*domain(), *nodes_[0], set_[0].mode, where, waiter, mine);
     }
     void begin(std::optional<dmasync::lock_operation>& o, std::error_code* ec,
                dmasync::call_site where) const noexcept {
-        o.emplace(home(), set_, bare_ ? dmasync::detail::no_lock_options : options_,
+        o.emplace(domain(), set_, bare_ ? dmasync::detail::no_lock_options : options_,
                   bare_ ? dmasync::detail::id_of_no_options : dmasync::detail::unidentified, ec, where);
     }
 
 private:
-    [[nodiscard]] dmasync::detail::domain_state* home() const noexcept {
-        return static_cast<dmasync::detail::buffer_state*>(nodes_[0])->owner;
+    [[nodiscard]] dmasync::detail::domain_state* domain() const noexcept {
+        return static_cast<dmasync::detail::buffer_state*>(nodes_[0])->domain;
     }
 
     template <dmasync::access_mode... Modes>
@@ -101,7 +102,7 @@ private:
             if (n == size_) {
                 dmasync::detail::listed_set<Modes...> set;
                 std::copy_n(nodes_.begin(), n, set.nodes.begin());
-                return home()->acquire_plain(set, dmasync::detail::id_of_no_options, {});
+                return dmasync::detail::acquire::fast(*domain(), set, dmasync::detail::id_of_no_options, {});
             }
         }
         using dmasync::access_mode;

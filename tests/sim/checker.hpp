@@ -5,7 +5,7 @@
 /// It knows nothing of how the library works but the meaning of its data, and tests each rule by brute force. What it saw
 /// the last time tells it what the step in between has done: who was granted, revoked, refused.
 
-#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/domain/core.hpp>
 
 #include <sim/report.hpp>
 #include <sim/world.hpp>
@@ -114,11 +114,11 @@ private:
     [[nodiscard]] static role role_of(const claim& c) {
         switch (c.state.load()) {
         case phase::idle: return role::none;
-        case phase::waiting: return c.let_go ? role::none : role::waits;
+        case phase::waiting: return c.flags.has(dmasync::detail::claim_flags::disowned) ? role::none : role::waits;
         case phase::fenced:
         case phase::entering:
         case phase::held:
-        case phase::lent: return c.let_go ? role::none : role::holds;
+        case phase::lent: return c.flags.has(dmasync::detail::claim_flags::disowned) ? role::none : role::holds;
         case phase::failed: return role::failed;
         case phase::expired: return role::over;
         }
@@ -150,7 +150,7 @@ private:
 
     void gather(const known_claim& k, const entry& e) {
         const bool in_queue = dmasync::detail::entry_list::is_linked(e);
-        const bool unfinished = k.now == role::holds && k.node->owner != nullptr && e.buffer != nullptr;
+        const bool unfinished = k.now == role::holds && k.node->transaction != nullptr && e.buffer != nullptr;
         if (in_queue != (k.now == role::waits || unfinished)) {
             violated(invariant::whole, "#%lld %s but is%s in a list of a buffer", id(*k.node),
                      k.now == role::waits ? "waits"
@@ -249,7 +249,7 @@ private:
     }
 
     [[nodiscard]] static bool has_expired_hold(const claim& c) {
-        const auto* held = c.owner == nullptr ? nullptr : static_cast<const claim*>(c.owner->held);
+        const auto* held = c.transaction == nullptr ? nullptr : static_cast<const claim*>(c.transaction->held);
         return held != nullptr && held->state.load() == phase::expired;
     }
 
@@ -258,9 +258,9 @@ private:
     /// Wound-wait: who waits for a younger transaction that is not complete has wounded it (R1, S8).
     void check_waits_for_younger(const claim& c) const {
         for (const known_claim& k : claims_) {
-            const auto* t = k.node->owner;
-            if (k.now != role::holds || t == nullptr || t == c.owner || !conflicts(c, *k.node)) { continue; }
-            if (is_older(c.ticket, t->ticket) && !t->wounded) {
+            const auto* t = k.node->transaction;
+            if (k.now != role::holds || t == nullptr || t == c.transaction || !conflicts(c, *k.node)) { continue; }
+            if (is_older(c.ticket, t->ticket) && !t->is_wounded()) {
                 violated(invariant::graph, "#%lld waits for #%lld, which is younger and has not been wounded", id(c),
                          id(*k.node));
             }
@@ -269,10 +269,10 @@ private:
 
     /// Wait-die: a transaction that has something does not wait for an older one, be that a holder or itself waiting.
     void check_waits_of_holder(const claim& c) const {
-        if (c.owner == nullptr || !c.owner->holds_anything()) { return; }
+        if (c.transaction == nullptr || !c.transaction->holds_anything()) { return; }
         for (const known_claim& k : claims_) {
-            const auto* t = k.node->owner;
-            if (k.node == &c || t == c.owner || !conflicts(c, *k.node)) { continue; }
+            const auto* t = k.node->transaction;
+            if (k.node == &c || t == c.transaction || !conflicts(c, *k.node)) { continue; }
             const bool holds = k.now == role::holds && t != nullptr && is_older(t->ticket, c.ticket);
             const bool waits = k.now == role::waits && is_older(k.node->ticket, c.ticket);
             if (holds || waits) {
@@ -284,7 +284,7 @@ private:
 
     /// A transaction keeps its age, hears of its wounds while it waits, and is not wounded when it is the oldest.
     void check_owner(const known_claim& k) {
-        const auto* t = k.node->owner;
+        const auto* t = k.node->transaction;
         const auto counts = [](role r) { return r == role::waits || r == role::holds; };
         if (t == nullptr || !(counts(k.now) || (k.now == role::failed && counts(k.was)))) {
             return;
@@ -295,10 +295,10 @@ private:
             known = {known.id, t, t->ticket, false}; // another one, where that one was
         }
         const bool fenced = k.node->state.load() == phase::fenced;
-        if (t->wounded && (k.now == role::waits || fenced)) {
+        if (t->is_wounded() && (k.now == role::waits || fenced)) {
             violated(invariant::outcome, "#%lld has been wounded, and still waits", id(*k.node));
         }
-        if (!std::exchange(known.wounded, t->wounded) && t->wounded) {
+        if (!std::exchange(known.wounded, t->is_wounded()) && t->is_wounded()) {
             ++(wait_die_ ? seen.deaths : seen.wounds);
             if (is_oldest(*t)) { violated(invariant::complete, "#%lld was wounded, and is the oldest", id(*k.node)); }
         }
@@ -308,8 +308,8 @@ private:
         for (const known_claim& k : claims_) {
             const claim& c = *k.node;
             const bool counts =
-                k.now == role::waits || (k.now == role::holds && (k.was == role::waits || c.owner != nullptr));
-            const std::uint64_t age = c.owner == nullptr ? c.ticket : c.owner->ticket;
+                k.now == role::waits || (k.now == role::holds && (k.was == role::waits || c.transaction != nullptr));
+            const std::uint64_t age = c.transaction == nullptr ? c.ticket : c.transaction->ticket;
             if (counts && is_older(age, t.ticket)) { return false; }
         }
         return true;
@@ -324,16 +324,16 @@ private:
 
     known_transaction& transaction_of(const known_claim& k) {
         for (known_transaction& t : transactions_) {
-            if (t.id == id(*k.node) && (t.id >= 0 || t.where == k.node->owner)) { return t; }
+            if (t.id == id(*k.node) && (t.id >= 0 || t.where == k.node->transaction)) { return t; }
         }
-        transactions_.push_back({id(*k.node), k.node->owner, k.node->owner->ticket, false});
+        transactions_.push_back({id(*k.node), k.node->transaction, k.node->transaction->ticket, false});
         return transactions_.back();
     }
 
     /// What is in the pool, or prepared, is in no list.
     static void check_idle(const claim& c) {
         if (c.state.load() != phase::idle) { return; }
-        if (is_in_book(c) || inspector::is_watched_for_stuck(c) || dmasync::detail::told_list::is_linked(c)) {
+        if (is_in_book(c) || inspector::is_watched_for_stuck(c) || dmasync::detail::ready_list::is_linked(c)) {
             violated(invariant::leaks, "a record that is not in use is in a list");
         }
     }
@@ -384,7 +384,9 @@ private:
             }
         }
         if (c.state.load() == phase::held && std::exchange(k.uncounted, false)) { ++seen.grants; }
-        if (k.handed_over && is_handed_over(c) && !c.overdue) { check_renewal(k); }
+        if (k.handed_over && is_handed_over(c) && !c.flags.has(dmasync::detail::claim_flags::overdue)) {
+            check_renewal(k);
+        }
     }
 
     [[nodiscard]] static bool is_handed_over(const claim& c) {
@@ -412,7 +414,8 @@ private:
     /// What was split off, or joined to the rest of a transaction: the hold it is from had the buffer until this step.
     [[nodiscard]] bool was_moved_to(const claim& c, const entry& e) const {
         for (const known_claim& k : claims_) {
-            const bool same = id(c) >= 0 ? k.node->user == c.user : c.owner != nullptr && k.owner == c.owner;
+            const bool same =
+                id(c) >= 0 ? k.node->user == c.user : c.transaction != nullptr && k.owner == c.transaction;
             if (k.node == &c || k.was != role::holds || !same) { continue; }
             const place* p = place_of(k, e.buffer);
             if (p != nullptr && p->mode == e.mode && !holds_now(k, e.buffer)) { return true; }
@@ -432,9 +435,9 @@ private:
     void check_grant(const known_claim& k, const entry& e) {
         const claim& c = *k.node;
         for (const known_claim* w : waiting_) {
-            const bool is_younger = c.owner != nullptr     ? is_older(c.owner->ticket, w->node->ticket)
-                                    : k.was == role::waits ? is_older(c.ticket, w->node->ticket)
-                                                           : false;
+            const bool is_younger = c.transaction != nullptr ? is_older(c.transaction->ticket, w->node->ticket)
+                                    : k.was == role::waits   ? is_older(c.ticket, w->node->ticket)
+                                                             : false;
             if (!is_younger && conflicts(*w->node, e)) {
                 violated(invariant::order, "#%lld was granted, and has overtaken #%lld", id(c), id(*w->node));
             }
@@ -542,13 +545,14 @@ private:
 
     /// A lock that waits for too long is found by the next look at the clock, and what waits no longer is not looked for.
     void check_patience(const claim& c, event_loop::time_point horizon) const {
-        const auto after = state_->options().stuck.after;
+        const auto after = state_->options.stuck.after;
         const bool waits = c.state.load() == phase::waiting;
+        const bool is_stuck = c.flags.has(dmasync::detail::claim_flags::stuck);
         const bool is_watched = inspector::is_watched_for_stuck(c);
-        if (is_watched && (!waits || c.stuck || after == dmasync::no_lease)) {
+        if (is_watched && (!waits || is_stuck || after == dmasync::no_lease)) {
             violated(invariant::lease, "#%lld does not wait, and is watched", id(c));
         }
-        if (waits && after != dmasync::no_lease && !c.stuck && !is_watched) {
+        if (waits && after != dmasync::no_lease && !is_stuck && !is_watched) {
             violated(invariant::lease, "#%lld waits, and is not watched", id(c));
         }
         if (is_watched && event_loop::later(c.since, after) < horizon) {
@@ -560,7 +564,7 @@ private:
         constexpr auto never = dmasync::event_loop::time_point::max();
         if (c.until != never) { return false; }
         if (p == phase::fenced) { return c.fence_timeout == dmasync::no_lease && c.deadline == never; }
-        const bool device_may = state_->options().overdue_limit == dmasync::no_lease; // and then the guard goes on
+        const bool device_may = state_->options.overdue_limit == dmasync::no_lease; // and then the guard goes on
         return p == phase::waiting || c.lease == dmasync::no_lease || device_may;
     }
 
@@ -574,7 +578,7 @@ private:
             k.was = k.now;
             if (k.now == role::none) { k.uncounted = false; }
             k.held = {};
-            k.owner = k.node->owner;
+            k.owner = k.node->transaction;
             k.ticket = k.node->ticket;
             k.until = ns(k.node->until);
             k.handed_over = k.now == role::holds && is_handed_over(*k.node) && !inspector::dates_later(*state_);

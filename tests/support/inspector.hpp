@@ -4,7 +4,10 @@
 ///
 /// Threads: while nobody is in a step of the domain's.
 
-#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/domain/buffers.hpp>
+#include <dmasync/detail/domain/callbacks.hpp>
+#include <dmasync/detail/domain/claim_pool.hpp>
+#include <dmasync/detail/domain/state.hpp>
 #include <dmasync/domain.hpp>
 
 #include <cstddef>
@@ -19,7 +22,7 @@ struct inspector {
 
     /// Has a fresh domain count its tickets from `first`: near their wrap, say.
     static void restart(domain& d, event_loop& loop, domain_options options, std::uint64_t first) {
-        std::exchange(d.state_, new domain_state{loop, std::move(options), first})->close();
+        buffers::close_all(*std::exchange(d.state_, callbacks::make_domain(loop, std::move(options), first)));
     }
 
     /// Appends the claims that have been made since `known` was filled last.
@@ -27,7 +30,7 @@ struct inspector {
     public:
         template <class Found>
         void update(domain_state& s, Found found) {
-            claim_pool& pool = static_cast<domain_core&>(s).pool_;
+            claim_pool& pool = s.pool;
             for (claim_pool::chunk* c = pool.chunks_; c != newest_; c = c->next) {
                 for (std::size_t i = 0; i < c->count; ++i) { found(*claim_pool::claim_in(*c, i)); }
             }
@@ -38,36 +41,31 @@ struct inspector {
         const claim_pool::chunk* newest_ = nullptr;
     };
 
-    [[nodiscard]] static std::size_t taken(domain_state& s) noexcept { return core(s).pool_.taken(); }
-    [[nodiscard]] static const buffer_registry& registry(domain_state& s) noexcept { return core(s).registry_; }
-    [[nodiscard]] static const domain_counters& counters(domain_state& s) noexcept { return core(s).counters_; }
-    [[nodiscard]] static const domain_lock& lock_of(domain_state& s) noexcept { return core(s).lock_; }
+    [[nodiscard]] static std::size_t taken(domain_state& s) noexcept { return s.pool.taken(); }
+    [[nodiscard]] static const buffer_registry& registry(domain_state& s) noexcept { return s.registry; }
+    [[nodiscard]] static const domain_counters& counters(domain_state& s) noexcept { return s.counters; }
+    [[nodiscard]] static const domain_lock& lock_of(domain_state& s) noexcept { return s.lock; }
     /// Whether nobody is inside; somebody may be about to be, or to take the bias away. Where the atomics can be looked at without being used.
     [[nodiscard]] static bool is_free(const domain_lock& l) noexcept {
         return l.biased_ ? l.inside_.peek() == 0 : l.shared_.word_.peek() == 0;
     }
     /// As if no thread had used the lock yet: whoever does next may be given the bias. While nobody else is there.
     static void forget_users(domain_state& s) noexcept {
-        domain_lock& l = core(s).lock_;
+        domain_lock& l = s.lock;
         l.owner_.store({}, std::memory_order_relaxed);
         l.last_user_ = l.candidate_ = {};
         l.biased_ = false;
         l.uses_ = 0;
     }
-    [[nodiscard]] static bool is_watched_for_stuck(const claim& c) noexcept {
-        return domain_core::patience_list::is_linked(c);
-    }
-    [[nodiscard]] static bool is_owned(domain_state& s) noexcept { return core(s).owned_; }
-    [[nodiscard]] static bool timer_is_late(domain_state& s) noexcept { return core(s).timer_is_late_; }
+    [[nodiscard]] static bool is_watched_for_stuck(const claim& c) noexcept { return patience_list::is_linked(c); }
+    [[nodiscard]] static bool is_owned(domain_state& s) noexcept { return s.open; }
+    [[nodiscard]] static bool timer_is_late(domain_state& s) noexcept { return s.timer_needs_rearm; }
     /// Whether there are holds that have no time yet: their `since` and `until` say nothing.
-    [[nodiscard]] static bool dates_later(domain_state& s) noexcept { return core(s).dates_later_; }
-    [[nodiscard]] static event_loop::time_point horizon(domain_state& s) noexcept { return core(s).horizon_; }
+    [[nodiscard]] static bool dates_later(domain_state& s) noexcept { return s.lazy_timestamps; }
+    [[nodiscard]] static event_loop::time_point horizon(domain_state& s) noexcept { return s.horizon; }
 
     /// Whether the state ends with the step that is under way.
-    [[nodiscard]] static bool is_last(domain_state& s) noexcept { return !core(s).owned_ && core(s).is_unused(); }
-
-private:
-    [[nodiscard]] static domain_core& core(domain_state& s) noexcept { return s; }
+    [[nodiscard]] static bool is_last(domain_state& s) noexcept { return !s.open && s.is_unused(); }
 };
 
 } // namespace dmasync::detail

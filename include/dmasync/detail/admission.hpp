@@ -48,7 +48,7 @@ public:
         if (const request* refused = mark_whole(c, set, seen); refused != nullptr) {
             return unmark_again(set, *refused);
         }
-        c.has_dma_buf = (seen & buffer_node::dma_buf) != 0;
+        set_dma_buf(c, (seen & buffer_node::dma_buf) != 0);
         return errc{};
     }
 
@@ -93,7 +93,7 @@ public:
     /// The same for a claim of a transaction, beside what that claim has been granted before.
     /// Further error: `already_locked` when the transaction has one of the buffers.
     [[nodiscard]] errc try_extend(claim_node& c, std::span<const request> set, decisions& out) noexcept {
-        transaction_node& t = *c.owner;
+        transaction_node& t = *c.transaction;
         draw_ticket(t);
         const std::uint32_t before = c.size;
         const auto obstacle = [&t](const request& r) { return obstacle_to(t, r); };
@@ -101,7 +101,7 @@ public:
         std::uint32_t seen = 0;
         const request* refused = append(c, before, set, seen, [&](const request& r) { return obstacle(r) == errc{}; });
         if (refused != nullptr) [[unlikely]] { return give_up(set, *refused, obstacle); }
-        if ((seen & buffer_node::dma_buf) != 0) { c.has_dma_buf = true; }
+        if ((seen & buffer_node::dma_buf) != 0) { c.flags.set(claim_flags::dma_buf); }
         list_unfinished(c, before, out);
         return errc{};
     }
@@ -130,18 +130,19 @@ public:
     /// Names the buffers of a claim that is about to wait, or will not be granted them.
     static void name(claim_node& c, std::span<const request> set) noexcept {
         c.size = static_cast<std::uint32_t>(set.size());
-        c.has_dma_buf = false;
+        std::uint32_t seen = 0;
         for (std::size_t i = 0; i < set.size(); ++i) {
             c.entries[i].buffer = set[i].buffer;
             c.entries[i].mode = set[i].mode;
-            c.has_dma_buf |= (set[i].buffer->state & buffer_node::dma_buf) != 0;
+            seen |= set[i].buffer->state;
         }
+        set_dma_buf(c, (seen & buffer_node::dma_buf) != 0);
     }
 
     /// Puts a claim that has been named, and cannot be granted now, into the queues: as the youngest, or where the age of
     /// its transaction places it.
     void enqueue(claim_node& c, decisions& out) noexcept {
-        c.ticket = c.owner == nullptr ? next_ticket_++ : c.owner->ticket;
+        c.ticket = c.transaction == nullptr ? next_ticket_++ : c.transaction->ticket;
         for (entry& e : c.set()) { enter_queue(e); }
         have_others_give_way(c, out);
     }
@@ -175,7 +176,7 @@ public:
             0;
         if (c.size != 1 || !for_writer) { return nullptr; }
         claim_node& next = *b.waiting_writers.front()->claim;
-        return next.size == 1 && next.owner == nullptr ? &next : nullptr;
+        return next.size == 1 && next.transaction == nullptr ? &next : nullptr;
     }
 
     /// Grants it to him.
@@ -187,10 +188,10 @@ public:
 
     /// The same for a claim of a transaction that may find itself free to go.
     void enqueue_or_grant(claim_node& c, decisions& out) const noexcept {
-        c.ticket = c.owner->ticket;
+        c.ticket = c.transaction->ticket;
         for (entry& e : c.set()) { enter_queue(e); }
         consider(c, out);
-        if (!told_list::is_linked(c)) { have_others_give_way(c, out); }
+        if (!ready_list::is_linked(c)) { have_others_give_way(c, out); }
     }
 
     /// Moves what a claim of a transaction holds to another one, which has room for it.
@@ -205,7 +206,7 @@ public:
             moved.buffer->unfinished.push_back(moved);
             e.buffer = nullptr;
         }
-        to.has_dma_buf |= from.has_dma_buf;
+        to.flags.copy(from.flags, claim_flags::dma_buf);
         from.size = 0;
     }
 
@@ -213,7 +214,8 @@ public:
     /// Returns: whether it still has all that it was granted.
     static bool complete(claim_node& c) noexcept {
         const bool whole = forget_unfinished(c);
-        c.owner = nullptr;
+        c.transaction = nullptr;
+        c.flags.clear(claim_flags::incomplete);
         return whole;
     }
 
@@ -240,7 +242,7 @@ public:
     /// Ends a hold.
     /// Returns: whether `pass_on` has to follow: somebody waits for one of its buffers, or one is an orphan.
     [[nodiscard]] static bool release(const claim_node& c) noexcept {
-        if (c.owner != nullptr) { forget_unfinished(c); }
+        if (c.transaction != nullptr) { forget_unfinished(c); }
         std::uint32_t seen = 0;
         for (const entry& e : c.set()) {
             if (e.buffer != nullptr) { seen |= unmark(*e.buffer, e.mode); }
@@ -305,6 +307,11 @@ public:
     }
 
 private:
+    static void set_dma_buf(claim_node& c, bool one_is) noexcept {
+        c.flags.clear(claim_flags::dma_buf);
+        if (one_is) { c.flags.set(claim_flags::dma_buf); }
+    }
+
     static constexpr std::uint32_t wanted = buffer_node::waited | buffer_node::orphan;
 
     /// Grants `set` to `c`, as its entries from `first` on, if each `is_free(request)`.
@@ -362,7 +369,7 @@ private:
             return errc{};
         }
         for (const entry* h = b.unfinished.front(); h != nullptr; h = b.unfinished.next(*h)) {
-            if (h->claim->owner == &t) { return errc::already_locked; }
+            if (h->claim->transaction == &t) { return errc::already_locked; }
         }
         if ((b.state & buffer_node::closed) != 0) { return errc::closed; }
         const bool held = (b.state & (is_write(r.mode) ? buffer_node::held : buffer_node::writer)) != 0;
@@ -404,7 +411,7 @@ private:
     void list_unfinished(claim_node& c, std::uint32_t first, decisions& out) const noexcept {
         const std::span<entry> fresh = c.set().subspan(first);
         for (entry& e : fresh) { e.buffer->unfinished.push_back(e); }
-        if (policy_ == deadlock_policy::wait_die) { wounding::kill_younger_waiters(fresh, c.owner->ticket, out); }
+        if (policy_ == deadlock_policy::wait_die) { wounding::kill_younger_waiters(fresh, c.transaction->ticket, out); }
     }
 
     /// Returns: whether it still has all that it was granted.
@@ -438,8 +445,8 @@ private:
         }
         leave_queues(c);
         for (entry& e : c.set()) { mark(*e.buffer, e.mode); }
-        if (c.owner != nullptr) { list_unfinished(c, 0, out); }
-        out.told.push_back(c);
+        if (c.transaction != nullptr) { list_unfinished(c, 0, out); }
+        out.ready.push_back(c);
     }
 
     /// After a claim with access `left` has left `b`, be it its hold or its queue: considers, oldest first, everybody

@@ -3,8 +3,11 @@
 /// \file admission_nodes.hpp  What the policy knows of buffers and acquisitions: plain data, under the domain's lock.
 
 #include <dmasync/access_mode.hpp>
+#include <dmasync/detail/assertion.hpp>
 #include <dmasync/detail/intrusive_list.hpp>
+#include <dmasync/detail/threading.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -17,7 +20,7 @@ struct claim_node;
 struct transaction_node;
 
 struct place_tag;
-struct told_tag;
+struct ready_tag;
 struct wounded_tag;
 
 /// One buffer of a claim, with the access asked for. In one list of its buffer, or in none: in a queue while the claim
@@ -63,12 +66,60 @@ struct buffer_node {
     [[nodiscard]] std::uint64_t token() const noexcept { return past_tokens + ((state & writer) != 0 ? 1U : 0U); }
 };
 
+/// What sets a claim apart from the common one, in one word: 0 for nothing, which is what the fast paths compare with.
+class claim_flags {
+public:
+    enum flag : std::uint32_t {
+        dma_buf = 1U << 0U,           ///< one of the set is a dma-buf: there are fences and brackets to see to
+        incomplete = 1U << 1U,        ///< of a transaction that is not complete; mirrors `claim_node::transaction`
+        partial = 1U << 2U,           ///< some of what was granted has been released, or split off
+        lent = 1U << 3U,              ///< a device is, or was, at work on it
+        expired = 1U << 4U,           ///< its lease has run out
+        overdue = 1U << 5U,           ///< its lease has run out while a device is at work; it has been given more time
+        posted = 1U << 6U,            ///< in a loop's queue, whose turn for it is to come
+        blocking = 1U << 7U,          ///< a thread waits on `wake_word`, not a coroutine on a loop
+        disowned = 1U << 8U,          ///< its awaiter or guard has no more use for it
+        pinned = 1U << 9U,            ///< its buffers stay mapped for it, though it may lose them
+        stuck = 1U << 10U,            ///< it waits for longer than `stuck_after` allows
+        stuck_unreported = 1U << 11U, ///< and no report has been made of that
+        stoppable = 1U << 12U,        ///< it has a stop source
+        domain_gone = 1U << 13U,      ///< the domain is gone: the last claim frees the state
+        report = 1U << 16U,           ///< times the number of reports that are being made of it
+    };
+    static constexpr std::uint32_t reports = 0xffU * report;
+
+    [[nodiscard]] bool none() const noexcept { return word_ == 0; }
+    [[nodiscard]] bool has(std::uint32_t any_of) const noexcept { return (word_ & any_of) != 0; }
+    [[nodiscard]] bool is_only(flag f) const noexcept { return word_ == f; }
+    void set(std::uint32_t flags) noexcept { word_ |= flags; }
+    void clear(std::uint32_t flags) noexcept { word_ &= ~flags; }
+    /// Returns: whether it was set.
+    bool take(flag f) noexcept {
+        const bool was_set = has(f);
+        clear(f);
+        return was_set;
+    }
+    void copy(const claim_flags& from, std::uint32_t which) noexcept { word_ |= from.word_ & which; }
+
+    void begin_report() noexcept {
+        DMASYNC_ASSERT((word_ & reports) != reports);
+        word_ += report;
+    }
+    void end_report() noexcept {
+        DMASYNC_ASSERT((word_ & reports) != 0);
+        word_ -= report;
+    }
+
+private:
+    std::uint32_t word_ = 0;
+};
+
 /// The policy's part of an acquisition, from request to release.
-struct claim_node : list_hook<told_tag> {
-    std::uint64_t ticket = 0;          // its age; smaller is older; set when it first has to wait
-    transaction_node* owner = nullptr; // the transaction that it is a part of, as long as that is not complete
+struct claim_node : list_hook<ready_tag> {
+    std::uint64_t ticket = 0;                // its age; smaller is older; set when it first has to wait
+    transaction_node* transaction = nullptr; // that it is a part of, as long as that is not complete
     std::uint32_t size = 0;
-    bool has_dma_buf = false; // one of the set is a dma-buf
+    claim_flags flags;
     entry* entries = nullptr; // fixed; room for at least `size`
 
     [[nodiscard]] std::span<entry> set() const noexcept { return {entries, size}; }
@@ -85,13 +136,29 @@ struct claim_node : list_hook<told_tag> {
     return is_older(b.waiting_writers.front()) || (is_write(mode) && is_older(b.waiting_readers.front()));
 }
 
+/// Where a transaction stands. Changed under the domain's lock only.
+enum class transaction_phase : std::uint8_t {
+    growing,    ///< it can lock more
+    wounded,    ///< it has to give back what it has; none of its locks has said so yet
+    restarting, ///< one of its locks has answered `wounded`
+    done,       ///< complete: what it held is a hold like any other
+};
+
 /// The policy's part of a transaction: an acquisition that grows while it holds.
 struct transaction_node : list_hook<wounded_tag> {
     std::uint64_t ticket = 0;      // its age, kept over retries
     claim_node* held = nullptr;    // what it has
     claim_node* waiting = nullptr; // its lock that waits, or is granted and not yet a part of `held`
     bool has_ticket = false;
-    bool wounded = false; // it is to give back what it has before it gets more
+    atomic<transaction_phase> phase{transaction_phase::growing}; // read without the lock only by its owner
+
+    [[nodiscard]] transaction_phase phase_now() const noexcept { return phase.load(std::memory_order_relaxed); }
+    void set_phase(transaction_phase p) noexcept { phase.store(p, std::memory_order_relaxed); }
+
+    /// Whether it is to give back what it has before it gets more.
+    [[nodiscard]] bool is_wounded() const noexcept {
+        return phase_now() == transaction_phase::wounded || phase_now() == transaction_phase::restarting;
+    }
 
     [[nodiscard]] bool holds_anything() const noexcept {
         if (held == nullptr) { return false; }
@@ -102,12 +169,12 @@ struct transaction_node : list_hook<wounded_tag> {
     }
 };
 
-using told_list = intrusive_list<claim_node, told_tag>;
+using ready_list = intrusive_list<claim_node, ready_tag>;
 using wounded_list = intrusive_list<transaction_node, wounded_tag>;
 
-/// What a step of the policy has decided.
+/// What the policy has decided in one critical section.
 struct decisions {
-    told_list told;       // claims that have been granted, and those that will never be
+    ready_list ready;     // claims that have been granted, and those that never will be
     wounded_list wounded; // transactions, each once until it has given back
 };
 

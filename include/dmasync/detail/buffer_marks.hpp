@@ -4,6 +4,7 @@
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/detail/admission_nodes.hpp>
+#include <dmasync/detail/assertion.hpp>
 
 #include <cstdint>
 
@@ -32,9 +33,13 @@ namespace dmasync::detail {
 
 // Both return the state that follows.
 
-inline std::uint32_t mark(buffer_node& b, access_mode mode) noexcept { return b.state += weight(mode); }
+inline std::uint32_t mark(buffer_node& b, access_mode mode) noexcept {
+    DMASYNC_ASSERT((b.state & (is_write(mode) ? buffer_node::held : buffer_node::writer)) == 0); // S1
+    return b.state += weight(mode);
+}
 
 inline std::uint32_t unmark(buffer_node& b, access_mode mode) noexcept {
+    DMASYNC_ASSERT((b.state & (is_write(mode) ? buffer_node::writer : buffer_node::readers)) != 0);
     if (b.last != mode) { b.last = mode; } // a store is dearer than the look, and it is mostly the same
     if (!is_write(mode)) { return b.state -= buffer_node::reader; }
     b.past_tokens += 2;
@@ -42,7 +47,10 @@ inline std::uint32_t unmark(buffer_node& b, access_mode mode) noexcept {
 }
 
 /// As if it had not been marked.
-inline void undo_mark(buffer_node& b, access_mode mode) noexcept { b.state -= weight(mode); }
+inline void undo_mark(buffer_node& b, access_mode mode) noexcept {
+    DMASYNC_ASSERT((b.state & (is_write(mode) ? buffer_node::writer : buffer_node::readers)) != 0);
+    b.state -= weight(mode);
+}
 
 // ---- of who waits ----------------------------------------------------------------------------------------------------
 
@@ -60,7 +68,10 @@ inline void undo_mark(buffer_node& b, access_mode mode) noexcept { b.state -= we
 
 /// Puts an entry into its queue, behind `position`.
 inline void enter_queue(entry& e, entry* position) noexcept {
+    DMASYNC_ASSERT((e.buffer->state & buffer_node::closed) == 0);
+    DMASYNC_ASSERT(position == nullptr || before(*position, e)); // R5
     queue_of(e).insert_after(position, e);
+    DMASYNC_ASSERT(queue_of(e).next(e) == nullptr || before(e, *queue_of(e).next(e))); // R5
     ++e.buffer->waiters;
     e.buffer->state |= waiting_bit(e);
 }
@@ -74,6 +85,8 @@ inline void enter_queue(entry& e) noexcept {
 }
 
 inline void leave_queue(entry& e) noexcept {
+    DMASYNC_ASSERT((e.buffer->state & waiting_bit(e)) != 0);
+    DMASYNC_ASSERT(e.buffer->waiters != 0);
     entry_list::erase(e);
     --e.buffer->waiters;
     if (queue_of(e).empty()) { e.buffer->state &= ~waiting_bit(e); }

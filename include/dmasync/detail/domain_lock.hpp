@@ -79,6 +79,11 @@ public:
         inside_.store(0, std::memory_order_release); // with revoke
     }
 
+    /// Whether a thread has it. For assertions: the answer is certain only where it is the calling one.
+    [[nodiscard]] bool is_held() const noexcept {
+        return biased_ ? exclusive_ || inside_.load(std::memory_order_relaxed) != 0 : shared_.is_held();
+    }
+
     /// Whether it is single-threaded.
     [[nodiscard]] bool is_exclusive() const noexcept { return exclusive_; }
 

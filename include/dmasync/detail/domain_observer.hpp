@@ -2,9 +2,11 @@
 #pragma once
 /// \file domain_observer.hpp  Copies a domain's state at one moment, and makes a snapshot of the copy.
 
-#include <dmasync/detail/buffer_state.hpp>
-#include <dmasync/detail/claim.hpp>
-#include <dmasync/detail/domain_core.hpp>
+#include <dmasync/detail/domain/buffer_state.hpp>
+#include <dmasync/detail/domain/claim.hpp>
+#include <dmasync/detail/domain/core.hpp>
+#include <dmasync/detail/domain/critical_section.hpp>
+#include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/wait_graph.hpp>
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/domain_snapshot.hpp>
@@ -31,7 +33,7 @@ namespace dmasync::detail {
 /// asked for fences afterwards; the dma-bufs are kept alive until then.
 class domain_observer {
 public:
-    explicit domain_observer(domain_core& d) noexcept : home_{d} {}
+    explicit domain_observer(domain_state& d) noexcept : domain_{d} {}
     domain_observer(const domain_observer&) = delete;
     domain_observer& operator=(const domain_observer&) = delete;
     ~domain_observer() { unpin(); }
@@ -49,7 +51,7 @@ private:
         while (!copy(for_stuck)) {}
         sort();
         domain_snapshot s;
-        s.domain = home_.options().name;
+        s.domain = domain_.options.name;
         s.counters = counters_;
         s.buffers.reserve(buffers_.size());
         for (const buffer_record& b : buffers_) { s.buffers.push_back(seen(b)); }
@@ -68,16 +70,16 @@ private:
 
     struct claim_record {
         const claim* id;
-        const transaction_node* owner;
+        const transaction_node* transaction;
         phase state;
         bool wounded;
         bool blocking;
         bool stuck;
-        bool stuck_unsaid;
+        bool stuck_unreported;
         name label;
         std::uint64_t ticket;
-        domain_core::time_point since;
-        domain_core::time_point until;
+        domain_state::time_point since;
+        domain_state::time_point until;
         std::chrono::nanoseconds lease;
         call_site place;
         void* user;
@@ -99,18 +101,18 @@ private:
         std::size_t entries = 0;
         clear();
         {
-            const domain_core::step s{home_};
-            buffers = home_.buffers_;
-            home_.pool_.for_each_begun([&](const claim& c) {
+            const critical_section s{domain_};
+            buffers = s->buffer_count;
+            s->pool.for_each_begun([&](const claim& c) {
                 if (!is_shown(c)) { return; }
                 ++claims;
                 entries += c.size;
                 if (entries <= entries_.capacity() && claims <= claims_.capacity()) { copy(c); }
             });
             if (buffers <= buffers_.capacity() && claims_.size() == claims) {
-                copy_buffers();
+                copy_buffers(s);
                 if (for_stuck) {
-                    home_.pool_.for_each_begun([](claim& c) { c.stuck_unsaid = false; });
+                    s->pool.for_each_begun([](claim& c) { c.flags.clear(claim_flags::stuck_unreported); });
                 }
                 return true;
             }
@@ -122,8 +124,7 @@ private:
     }
 
     [[nodiscard]] static bool is_shown(const claim& c) noexcept {
-        const phase p = c.state.load(std::memory_order_relaxed);
-        return p != phase::failed && !c.let_go;
+        return c.state_now() != phase::failed && !c.flags.has(claim_flags::disowned);
     }
 
     void copy(const claim& c) noexcept {
@@ -131,27 +132,28 @@ private:
         for (const entry& e : c.set()) {
             if (e.buffer != nullptr) { entries_.push_back({e.buffer, e.mode}); }
         }
-        claims_.push_back({&c, c.owner, c.state.load(std::memory_order_relaxed), c.owner != nullptr && c.owner->wounded,
-                           c.blocking, c.stuck, c.stuck_unsaid, c.label, c.ticket, c.since, c.until, c.lease, c.place,
-                           c.user, first, entries_.size() - first});
+        claims_.push_back({&c, c.transaction, c.state_now(), c.transaction != nullptr && c.transaction->is_wounded(),
+                           c.is_blocking(), c.flags.has(claim_flags::stuck), c.flags.has(claim_flags::stuck_unreported),
+                           c.label, c.ticket, c.since, c.until, c.lease, c.place, c.user, first,
+                           entries_.size() - first});
     }
 
-    void copy_buffers() noexcept {
-        for (buffer_state* b = home_.all_.front(); b != nullptr; b = home_.all_.next(*b)) {
+    void copy_buffers(locked d) noexcept {
+        for (buffer_state* b = d->all_buffers.front(); b != nullptr; b = d->all_buffers.next(*b)) {
             ++b->pins; // also for its name and memory, which are looked at later
             buffers_.push_back({b, b->state, b->last, b->token()});
         }
-        counters_ = home_.counters_;
-        now_ = home_.loop_.now();
+        counters_ = d->counters;
+        now_ = d->loop.now();
     }
 
     /// In steps of the domain's, for a buffer may have lost all others that kept it alive.
     void unpin() noexcept {
         if (buffers_.empty()) { return; }
-        domain_core::step s{home_};
+        critical_section s{domain_};
         for (const buffer_record& b : buffers_) {
             --b.id->pins;
-            home_.bury_if_dead(*b.id, s);
+            core::bury_if_dead(s, *b.id);
         }
     }
 
@@ -218,15 +220,15 @@ private:
         domain_snapshot::acquisition& a = s.acquisitions.emplace_back();
         a.set = r.label;
         a.state = state_of(r.state);
-        if (r.since != domain_core::time_point{}) { a.age = std::max(now_ - r.since, {}); }
+        if (r.since != domain_state::time_point{}) { a.age = std::max(now_ - r.since, {}); }
         a.lease = r.lease;
         const bool holds = r.state == phase::held || r.state == phase::lent;
-        if (holds && r.until != domain_core::time_point::max()) { a.lease_left = r.until - now_; }
+        if (holds && r.until != domain_state::time_point::max()) { a.lease_left = r.until - now_; }
         if (r.state == phase::waiting) { a.ticket = r.ticket; }
-        if (r.owner != nullptr) { a.transaction = number_of(r.owner); }
+        if (r.transaction != nullptr) { a.transaction = number_of(r.transaction); }
         a.wounded = r.wounded;
         a.stuck = r.stuck;
-        if (r.stuck_unsaid) { stuck_.push_back(number); }
+        if (r.stuck_unreported) { stuck_.push_back(number); }
         a.blocks_thread = r.blocking && r.state == phase::waiting;
         a.place = r.place;
         a.user = r.user;
@@ -257,12 +259,12 @@ private:
         }
     }
 
-    domain_core& home_;
+    domain_state& domain_;
     std::vector<buffer_record> buffers_; // invariant: each is pinned once
     std::vector<claim_record> claims_;
     std::vector<entry_record> entries_;
     domain_counters counters_;
-    domain_core::time_point now_{};
+    domain_state::time_point now_{};
     std::vector<std::pair<const buffer_node*, std::size_t>> places_; // of buffers, in order of address
     std::map<const transaction_node*, std::size_t> transactions_;
     std::vector<std::size_t> stuck_;

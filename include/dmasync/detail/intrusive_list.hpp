@@ -2,6 +2,8 @@
 #pragma once
 /// \file intrusive_list.hpp  Lists whose nodes live in the things listed: no allocation, removal in constant time.
 
+#include <dmasync/detail/assertion.hpp>
+
 #include <cstddef>
 
 namespace dmasync::detail {
@@ -50,6 +52,7 @@ public:
     /// Takes `t` out of whichever list it is in.
     static void erase(T& t) noexcept {
         hook& h = t;
+        DMASYNC_ASSERT(h.next != nullptr && h.prev != nullptr && h.next->prev == &h && h.prev->next == &h);
         h.prev->next = h.next; // NOLINT(clang-analyzer-core.NullDereference): a linked hook has neighbours
         h.next->prev = h.prev;
         h.next = h.prev = nullptr;
@@ -59,6 +62,8 @@ public:
 
 private:
     static void link(hook& h, hook& before, hook& after) noexcept {
+        DMASYNC_ASSERT(h.next == nullptr && h.prev == nullptr); // in one list of a tag at most
+        DMASYNC_ASSERT(before.next == &after && after.prev == &before);
         h.prev = &before;
         before.next = &h; // between the two: GCC would make one vector of those, at twice the cost
         h.next = &after;

@@ -3,8 +3,8 @@
 /// \file lock_awaitable.hpp  What `co_await lock(...)` awaits.
 
 #include <dmasync/call_site.hpp>
-#include <dmasync/detail/claim.hpp>
-#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/domain/acquire.hpp>
+#include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/lock_operation.hpp>
 
 #include <atomic>
@@ -18,7 +18,7 @@ namespace dmasync {
 /// A lock that is being waited for. Awaitable once, in any coroutine.
 ///
 /// Nearly always it is had at once, or waited for as most are, and then a record of the domain's is all there is to it; an
-/// operation is made of it only when something is out of the ordinary. `Asked` says what for: `acquire_plain` and `wait_plain`
+/// operation is made of it only when something is out of the ordinary. `Asked` says what for: `acquire_fast` and `wait_fast`
 /// are those common ways, `begin` makes the operation.
 template <class Asked>
 class [[nodiscard]] lock_awaitable : Asked {
@@ -31,21 +31,19 @@ public:
     lock_awaitable(const lock_awaitable&) = delete;
     lock_awaitable& operator=(const lock_awaitable&) = delete;
     [[gnu::always_inline]] ~lock_awaitable() {
-        if (mine_ != nullptr) [[unlikely]] { mine_->home->abandon(*mine_); } // as ~lock_operation
+        if (mine_ != nullptr) [[unlikely]] { detail::acquire::abandon(*mine_); } // as ~lock_operation
     }
 
     [[nodiscard, gnu::always_inline]] bool await_ready() noexcept {
-        mine_ = this->acquire_plain(place_);
+        mine_ = this->acquire_fast(place_);
         return mine_ != nullptr;
     }
     /// It may have been resumed by the time that a wait has begun: nothing of `this` is touched afterwards.
     [[nodiscard]] bool await_suspend(std::coroutine_handle<> h) noexcept {
-        return this->wait_plain(place_, h, mine_) || begin().begin(h);
+        return this->wait_fast(place_, h, mine_) || begin().begin(h);
     }
     [[nodiscard, gnu::always_inline]] guard_type await_resume() {
-        if (mine_ != nullptr && mine_->state.load(std::memory_order_relaxed) == detail::phase::held) [[likely]] {
-            return take_held();
-        }
+        if (mine_ != nullptr && mine_->state_now() == detail::phase::held) [[likely]] { return take_held(); }
         return take();
     }
 

@@ -3,7 +3,13 @@
 /// \file lock_operation.hpp  One acquisition by one caller, from the question to the answer.
 
 #include <dmasync/call_site.hpp>
-#include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/domain/acquire.hpp>
+#include <dmasync/detail/domain/claim.hpp>
+#include <dmasync/detail/domain/core.hpp>
+#include <dmasync/detail/domain/fences.hpp>
+#include <dmasync/detail/domain/observation.hpp>
+#include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/domain/transactions.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock_options.hpp>
 
@@ -24,15 +30,15 @@ namespace dmasync {
 class lock_operation {
 public:
     /// `options` outlive the operation. `registration` is a lock_set's mark that it is in use.
-    lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
+    lock_operation(detail::domain_state* domain, std::span<const detail::request> set, const lock_options& options,
                    detail::options_id id, std::error_code* ec, call_site place,
                    detail::claim** registration = nullptr) noexcept
-        : asked_{set, options, id, place, registration}, home_{home}, ec_{ec} {}
+        : asked_{set, options, id, place, registration}, domain_{domain}, ec_{ec} {}
 
     /// The acquisition is a part of a transaction.
-    lock_operation(detail::domain_state* home, std::span<const detail::request> set, const lock_options& options,
+    lock_operation(detail::domain_state* domain, std::span<const detail::request> set, const lock_options& options,
                    detail::options_id id, std::error_code* ec, call_site place, detail::transaction_state& t) noexcept
-        : asked_{set, options, id, place}, home_{home}, transaction_{&t}, ec_{ec} {}
+        : asked_{set, options, id, place}, domain_{domain}, transaction_{&t}, ec_{ec} {}
 
     lock_operation(const lock_operation&) = delete;
     lock_operation& operator=(const lock_operation&) = delete;
@@ -44,16 +50,16 @@ public:
 
     /// Returns: whether there is nothing to wait for, be it that the set is granted or that it never will be.
     [[nodiscard]] bool try_now(bool sweep = false) noexcept {
-        if (home_ == nullptr) {
+        if (domain_ == nullptr) {
             asked_.why = errc::wrong_domain;
         } else if (is_stopped()) {
-            home_->count_cancelled();
+            detail::observation::count_cancelled(*domain_);
             asked_.why = errc::cancelled;
         } else if (transaction_ != nullptr) {
-            asked_.why = home_->extend(*transaction_, asked_);
-            enter_gate();
+            asked_.why = detail::transactions::extend(*domain_, *transaction_, asked_);
+            enter();
         } else {
-            enter_gate_if(sweep ? home_->acquire_swept(asked_) : home_->acquire(asked_));
+            take_result(sweep ? detail::acquire::ask_swept(*domain_, asked_) : detail::acquire::ask(*domain_, asked_));
         }
         return asked_.why != errc::would_block;
     }
@@ -62,10 +68,12 @@ public:
     /// Returns: whether the coroutine has to wait to be resumed. It may have been by then: nothing of `this` is touched
     /// after the claim has been published.
     [[nodiscard]] bool begin(std::coroutine_handle<> waiter) noexcept {
-        if (home_ == nullptr || stop() != nullptr || transaction_ != nullptr) { return !try_now() && suspend(waiter); }
+        if (domain_ == nullptr || stop() != nullptr || transaction_ != nullptr) {
+            return !try_now() && suspend(waiter);
+        }
         asked_.waiter = waiter;
-        const detail::verdict v = home_->acquire(asked_);
-        return v != detail::verdict::held && (v == detail::verdict::waits || go_on(v));
+        const detail::acquire_result result = detail::acquire::ask(*domain_, asked_);
+        return result != detail::acquire_result::held && (result == detail::acquire_result::waits || go_on(result));
     }
 
     /// As `begin`, after `try_now`.
@@ -76,14 +84,14 @@ public:
 
     /// Waits on this thread, until the set is granted or never will be.
     void block() noexcept {
-        if (try_now(true) || look_again()) { return; }
-        if (home_->is_loop_thread()) {
+        if (try_now(true) || spin()) { return; }
+        if (detail::acquire::is_loop_thread(*domain_)) {
             give_back();
             asked_.why = errc::would_deadlock;
             return;
         }
-        if (asked_.mine == nullptr && prepare() && publish(nullptr, true)) { home_->block(*asked_.mine); }
-        if (is_granted()) { home_->block_on_fences(*asked_.mine, stop()); }
+        if (asked_.mine == nullptr && prepare() && publish(nullptr, true)) { detail::acquire::block(*asked_.mine); }
+        if (is_granted()) { detail::fence_waits::block(*asked_.mine, stop()); }
     }
 
     /// For those who do not wait: what is granted but not ready is given back.
@@ -96,7 +104,7 @@ public:
     template <class Guard = guard>
     [[nodiscard]] Guard take() {
         on_stop_.reset();
-        if (asked_.mine != nullptr && asked_.mine->state.load(std::memory_order_relaxed) == detail::phase::held) {
+        if (asked_.mine != nullptr && asked_.mine->state_now() == detail::phase::held) {
             detail::claim& held = *std::exchange(asked_.mine, nullptr);
             if (ec_ != nullptr) { ec_->clear(); }
             return Guard{held};
@@ -111,16 +119,18 @@ public:
     void take_part() {
         on_stop_.reset();
         trace_refusal();
-        if (asked_.mine != nullptr) { asked_.why = home_->join(*transaction_, *std::exchange(asked_.mine, nullptr)); }
+        if (asked_.mine != nullptr) {
+            asked_.why = detail::transactions::join(*transaction_, *std::exchange(asked_.mine, nullptr));
+        }
         const bool enough = asked_.why == errc::already_locked && ec_ == nullptr &&
-                            detail::domain_state::covers(*transaction_, asked_.set);
+                            detail::transactions::covers(*transaction_, asked_.set);
         detail::deliver(enough ? std::error_code{} : asked_.why.code(), ec_, "dmasync: transaction");
     }
 
     /// The outcome of the wait before a transaction begins again. To be called once.
     [[nodiscard]] detail::failure end_wait_again() noexcept {
         on_stop_.reset();
-        return home_->end_wait_again(*transaction_, *std::exchange(asked_.mine, nullptr));
+        return detail::transactions::end_wait_again(*transaction_, *std::exchange(asked_.mine, nullptr));
     }
 
     /// The same for those to whom it is no failure that the set is not free.
@@ -139,7 +149,12 @@ public:
     }
 
     void give_back() noexcept {
-        if (asked_.mine != nullptr) { home_->abandon(*std::exchange(asked_.mine, nullptr)); }
+        if (asked_.mine != nullptr) { detail::acquire::abandon(*std::exchange(asked_.mine, nullptr)); }
+    }
+
+    static void set_blocking(detail::claim& c, bool blocking) noexcept {
+        c.flags.clear(detail::claim_flags::blocking);
+        if (blocking) { c.flags.set(detail::claim_flags::blocking); }
     }
 
     [[nodiscard]] const std::stop_token* stop() const noexcept { return asked_.options.stop.get(); }
@@ -148,19 +163,20 @@ public:
 private:
     struct canceller {
         detail::claim* target;
-        void operator()() const noexcept { target->home->cancel(*target, errc::cancelled); }
+        void operator()() const noexcept { detail::acquire::cancel(*target, errc::cancelled); }
     };
 
     /// A failure that no claim was there to tell of.
     void trace_refusal() noexcept {
-        if (asked_.why && asked_.mine == nullptr && home_ != nullptr) {
-            home_->trace_refused(asked_.set, asked_.options.name, asked_.why);
+        if (asked_.why && asked_.mine == nullptr && domain_ != nullptr) {
+            detail::observation::trace_refused(*domain_, asked_.set, asked_.options.name, asked_.why);
         }
     }
 
     [[nodiscard]] bool prepare() noexcept {
         const std::size_t size = asked_.set.size();
-        asked_.mine = transaction_ == nullptr ? home_->prepare(size) : home_->prepare_part(*transaction_, size);
+        asked_.mine = transaction_ == nullptr ? detail::core::prepare(*domain_, size)
+                                              : detail::transactions::prepare_part(*domain_, *transaction_, size);
         asked_.why = asked_.mine == nullptr ? errc::out_of_memory : errc{};
         if (asked_.mine != nullptr) { asked_.mine->place = asked_.place; }
         return asked_.mine != nullptr;
@@ -169,9 +185,9 @@ private:
     [[nodiscard]] bool publish(std::coroutine_handle<> waiter, bool blocking) noexcept {
         detail::claim& c = *asked_.mine;
         c.waiter = waiter;
-        c.blocking = blocking;
+        set_blocking(c, blocking);
         heed_stop();
-        return c.home->wait(c, asked_);
+        return detail::acquire::wait(c, asked_);
     }
 
     /// The set is granted; only a device is still at work on it.
@@ -179,31 +195,31 @@ private:
         detail::claim& c = *asked_.mine;
         c.waiter = waiter;
         heed_stop();
-        return c.home->wait_for_fences(c);
+        return detail::fence_waits::wait(c);
     }
 
     /// Before a thread blocks: whether a set that was held can be had by now, or never will be.
-    [[nodiscard]] bool look_again() noexcept {
+    [[nodiscard]] bool spin() noexcept {
         if (transaction_ != nullptr || asked_.mine != nullptr) { return false; }
-        enter_gate_if(home_->look_again_if_it_pays(asked_));
+        take_result(detail::acquire::spin_if_it_pays(*domain_, asked_));
         return asked_.why != errc::would_block;
     }
 
-    void enter_gate_if(detail::verdict v) noexcept {
-        if (v != detail::verdict::refused) { asked_.why = errc{}; }
-        if (v == detail::verdict::gated) { enter_gate(); }
+    void take_result(detail::acquire_result result) noexcept {
+        if (result != detail::acquire_result::refused) { asked_.why = errc{}; }
+        if (result == detail::acquire_result::fenced) { enter(); }
     }
 
     /// What was neither granted outright nor queued. Returns: whether the coroutine has to wait.
-    [[nodiscard]] bool go_on(detail::verdict v) noexcept {
-        enter_gate_if(v);
+    [[nodiscard]] bool go_on(detail::acquire_result result) noexcept {
+        take_result(result);
         return asked_.why == errc::would_block && suspend(asked_.waiter);
     }
 
     /// A set that has been granted is not to be had before its devices have finished: `would_block` then.
-    void enter_gate() noexcept {
-        if (asked_.mine != nullptr && asked_.mine->has_dma_buf) [[unlikely]] {
-            asked_.why = home_->enter(*asked_.mine);
+    void enter() noexcept {
+        if (asked_.mine != nullptr && asked_.mine->has_dma_buf()) [[unlikely]] {
+            asked_.why = detail::fence_waits::enter(*asked_.mine);
         }
     }
 
@@ -221,7 +237,7 @@ private:
 
     /// Whether there is a claim that is granted and has not been handed over.
     [[nodiscard]] bool is_granted() const noexcept {
-        return asked_.mine != nullptr && asked_.mine->state.load(std::memory_order_relaxed) == detail::phase::entering;
+        return asked_.mine != nullptr && asked_.mine->state_now() == detail::phase::entering;
     }
 
     /// Why what was waited for is not held.
@@ -231,8 +247,8 @@ private:
     }
 
 protected:
-    detail::inquiry asked_;
-    detail::domain_state* home_;
+    detail::acquire_request asked_;
+    detail::domain_state* domain_;
     detail::transaction_state* transaction_ = nullptr;
     std::error_code* ec_;
     std::optional<std::stop_callback<canceller>> on_stop_;

@@ -54,6 +54,15 @@ namespace dmasync::detail {
     return failure ? failure : error_of_status(info.status);
 }
 
+/// How something ended that a descriptor stands for, now that it is readable: a fence says whether it failed, anything else
+/// has just ended.
+[[nodiscard]] inline std::error_code completion_result(int fd) noexcept {
+    sync_file_info info{};
+    const std::error_code ec = read_sync_file_info(fd, info);
+    const bool no_fence = ec == std::errc::inappropriate_io_control_operation || ec == std::errc::invalid_argument;
+    return ec ? (no_fence ? std::error_code{} : ec) : error_of_status(info.status);
+}
+
 /// What a fence is made of, at one moment: several after a merge.
 class fence_points {
 public:

@@ -5,8 +5,8 @@
 #include <dmasync/access_mode.hpp>
 #include <dmasync/deadlock_policy.hpp>
 #include <dmasync/detail/admission.hpp>
-#include <dmasync/detail/buffer_state.hpp>
-#include <dmasync/detail/claim.hpp>
+#include <dmasync/detail/domain/buffer_state.hpp>
+#include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/failure.hpp>
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/event_loop.hpp>
@@ -62,9 +62,7 @@ public:
 
     /// A claim that was going to be a hold will not be one. One that has not begun to wait names no buffers yet.
     void gave_up(const claim& c, failure why) const noexcept {
-        if (is_on() && c.state.load(std::memory_order_relaxed) != phase::idle) [[unlikely]] {
-            record_set(trace_kind::gave_up, c, 0, why, 0);
-        }
+        if (is_on() && c.state_now() != phase::idle) [[unlikely]] { record_set(trace_kind::gave_up, c, 0, why, 0); }
     }
 
     /// A set was asked for in vain, and nobody waits for it.
@@ -179,7 +177,7 @@ private:
     }
 
     [[nodiscard]] trace_event event_of(trace_kind k, const claim& c) const noexcept {
-        const bool by_device = k == trace_kind::released && c.state.load(std::memory_order_relaxed) == phase::lent;
+        const bool by_device = k == trace_kind::released && c.state_now() == phase::lent;
         trace_event e = event_of(by_device ? trace_kind::device_done : k);
         e.claim = id_of(&c);
         e.set = c.label;

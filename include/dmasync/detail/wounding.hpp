@@ -24,8 +24,9 @@
 namespace dmasync::detail::wounding {
 
 inline void wound(transaction_node& t, decisions& out) noexcept {
-    if (t.wounded) { return; }
-    t.wounded = true;
+    DMASYNC_ASSERT(t.phase_now() != transaction_phase::done); // R4, S4
+    if (t.is_wounded()) { return; }
+    t.set_phase(transaction_phase::wounded);
     out.wounded.push_back(t);
 }
 
@@ -34,7 +35,7 @@ inline void wound_younger_holders(const claim_node& c, decisions& out) noexcept 
     for (const entry& e : c.set()) {
         const entry_list& holders = e.buffer->unfinished;
         for (entry* h = holders.front(); h != nullptr; h = holders.next(*h)) {
-            transaction_node& t = *h->claim->owner;
+            transaction_node& t = *h->claim->transaction;
             if (conflict(e.mode, h->mode) && older(c.ticket, t.ticket)) { wound(t, out); }
         }
     }
@@ -46,7 +47,7 @@ inline void wound_younger_holders(const claim_node& c, decisions& out) noexcept 
     for (const request& r : set) {
         const buffer_node& b = *r.buffer;
         for (const entry* h = b.unfinished.front(); h != nullptr; h = b.unfinished.next(*h)) {
-            if (conflict(r.mode, h->mode) && older(h->claim->owner->ticket, t.ticket)) { return true; }
+            if (conflict(r.mode, h->mode) && older(h->claim->transaction->ticket, t.ticket)) { return true; }
         }
         if (is_awaited_by_older(b, r.mode, t.ticket)) { return true; }
     }
@@ -56,7 +57,7 @@ inline void wound_younger_holders(const claim_node& c, decisions& out) noexcept 
 /// Wait-die: something older than a transaction now stands in its way; it has something to give back.
 inline void kill_younger(const entry_list& queue, std::uint64_t ticket, decisions& out) noexcept {
     for (entry* w = queue.back(); w != nullptr && older(ticket, w->claim->ticket); w = queue.prev(*w)) {
-        transaction_node* t = w->claim->owner;
+        transaction_node* t = w->claim->transaction;
         if (t != nullptr && t->holds_anything()) { wound(*t, out); }
     }
 }

@@ -16,7 +16,7 @@
 
 namespace dmasync::detail {
 
-class domain_state;
+struct domain_state;
 struct buffer_state;
 struct all_tag;
 
@@ -29,7 +29,7 @@ using buffer_registry = std::map<memory_identity, buffer_state*>;
 /// domain's lock, so that an import can find a buffer again that only its holders keep alive.
 struct buffer_state : buffer_node, list_hook<all_tag> {
     buffer_state(domain_state& d, const admission& policy, memory_object m, name n) noexcept
-        : buffer_node{policy, m.is_dma_buf()}, owner{&d}, memory{std::move(m)}, label{n} {}
+        : buffer_node{policy, m.is_dma_buf()}, domain{&d}, memory{std::move(m)}, label{n} {}
     buffer_state(const buffer_state&) = delete;
     buffer_state& operator=(const buffer_state&) = delete;
     ~buffer_state() {
@@ -41,7 +41,7 @@ struct buffer_state : buffer_node, list_hook<all_tag> {
 
     [[nodiscard]] bool is_dma_buf() const noexcept { return memory.is_dma_buf(); }
 
-    domain_state* owner;              // fixed
+    domain_state* domain;             // fixed
     atomic<std::uint32_t> handles{1}; // reaches and leaves 0 under the domain's lock only
     std::uint32_t pins = 0;           // expired holds whose guard may still point into the memory
     buffer_registry::node_type node;  // while it is not in the registry

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <dmasync/detail/device_gate.hpp>
+#include <dmasync/detail/domain/fences.hpp>
 
 #include <dmasync/domain.hpp>
 #include <dmasync/epoll_loop.hpp>

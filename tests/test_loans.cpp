@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <dmasync/detail/device_loan.hpp>
+#include <dmasync/detail/domain/loans.hpp>
 
 #include <dmasync/domain.hpp>
 #include <dmasync/lock.hpp>

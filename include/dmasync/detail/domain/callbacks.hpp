@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file callbacks.hpp  What loops call for a domain: turns of its claims, fences that have ended, its timer.
+
+#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/domain/claim.hpp>
+#include <dmasync/detail/domain/clock.hpp>
+#include <dmasync/detail/domain/core.hpp>
+#include <dmasync/detail/domain/critical_section.hpp>
+#include <dmasync/detail/domain/fences.hpp>
+#include <dmasync/detail/domain/leases.hpp>
+#include <dmasync/detail/domain/loans.hpp>
+#include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/sync_file.hpp>
+#include <dmasync/domain_options.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/work.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+namespace dmasync::detail {
+
+class callbacks {
+public:
+    /// The state of a new domain. `buffers::close_all` gives it up. `first_ticket` is for tests, which start it near its wrap.
+    [[nodiscard]] static domain_state* make_domain(event_loop& loop, domain_options options,
+                                                   std::uint64_t first_ticket = 0) {
+        const std::size_t reserve = std::max<std::size_t>(options.reserve, 1);
+        auto* d = new domain_state{loop, std::move(options), {on_timer, on_rearm, on_turn, on_fence}, first_ticket};
+        core::grow(*d, 1, reserve);
+        return d;
+    }
+
+private:
+    /// The loop's turn for a claim: its waiter goes on, as a rule.
+    static void on_turn(work& w, disposition d) noexcept {
+        claim& c = static_cast<claim&>(w);
+        if (c.waiter == nullptr) { return take_turn_without_waiter(c, d); }
+        if (c.has_dma_buf()) [[unlikely]] { return take_turn_for_fences(c, d); }
+        c.flags.clear(claim_flags::posted);
+        if (d == disposition::run) { resume(c); }
+    }
+
+    /// What a claim waits for, or is lent until, has ended; or the loop goes away.
+    static void on_fence(work& w, disposition d) noexcept {
+        claim& c = static_cast<claim::fence_watch&>(w).owner;
+        std::error_code result;
+        if (d == disposition::run) { result = completion_result(c.fence_end.fence.get()); }
+        c.fence_end.fence.reset();
+        if (c.waiter == nullptr) {
+            loans::end(c, result);
+        } else if (d == disposition::run && fence_waits::fence_ended(c, result)) {
+            resume(c);
+        }
+    }
+
+    static void on_timer(work& w, disposition d) noexcept {
+        domain_state& domain = static_cast<domain_state::loop_work<timer>&>(w).domain;
+        if (d == disposition::run) { leases::sweep(domain); }
+    }
+
+    static void on_rearm(work& w, disposition d) noexcept {
+        const critical_section s{static_cast<domain_state::loop_work<work>&>(w).domain};
+        clock::rearm(s, d);
+    }
+
+    /// The claim waits for the fences of devices.
+    [[gnu::noinline]] static void take_turn_for_fences(claim& c, disposition d) noexcept {
+        if (d == disposition::run && fence_waits::take_turn(c)) { resume(c); }
+    }
+
+    /// The claim has been disowned, or lent until a fence ends, for which the wait begins now.
+    [[gnu::noinline]] static void take_turn_without_waiter(claim& c, disposition d) noexcept {
+        bool disowned = false;
+        {
+            critical_section s{*c.domain};
+            DMASYNC_ASSERT(c.flags.has(claim_flags::posted));
+            c.flags.clear(claim_flags::posted);
+            disowned = c.flags.has(claim_flags::disowned);
+            core::free_if_done(s, c);
+        }
+        if (disowned) { return; }
+        if (d == disposition::run) {
+            loans::watch(c);
+        } else {
+            loans::end(c, {});
+        }
+    }
+
+    static void resume(claim& c) noexcept { std::exchange(c.waiter, nullptr).resume(); }
+};
+
+} // namespace dmasync::detail

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file clock.hpp  A domain's time: when its holds and waits end, and one timer of the loop for all of them.
+
+#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/deadline_book.hpp>
+#include <dmasync/detail/domain/claim.hpp>
+#include <dmasync/detail/domain/state.hpp>
+#include <dmasync/event_loop.hpp>
+
+#include <chrono>
+#include <utility>
+
+namespace dmasync::detail {
+
+class clock {
+public:
+    using time_point = event_loop::time_point;
+
+    /// The loop's time, read the cheap way. Time stands still when the domain is gone, for its loop may be.
+    [[nodiscard]] static time_point coarse_now(locked d) noexcept {
+        return d->open ? d->loop.coarse_now() : time_point{};
+    }
+
+    /// Locks.
+    /// Returns: the time of that. The clock is read before, so that nobody waits for it.
+    [[nodiscard, gnu::always_inline]] static time_point lock(domain_state& d) noexcept {
+        if (d.has_virtual_time) [[unlikely]] {
+            d.lock.lock();
+            return coarse_now(locked{d});
+        }
+        const time_point before = event_loop::coarse_clock();
+        return d.lock.lock() ? before : event_loop::coarse_clock();
+    }
+
+    /// The coarse clock is behind: a lease is longer by as much as that may be, so that it is never too short.
+    [[nodiscard]] static time_point lease_end(const domain_state& d, time_point from,
+                                              std::chrono::nanoseconds lease) noexcept {
+        return event_loop::later(from + d.coarse_lag, lease);
+    }
+    [[nodiscard]] static deadline_span span_of(const domain_state& d, std::chrono::nanoseconds lease) noexcept {
+        return deadline_span{lease > std::chrono::nanoseconds::max() - d.coarse_lag ? lease : lease + d.coarse_lag};
+    }
+
+    /// Has a claim end at `until`.
+    static void enter(locked d, claim& c, time_point now, time_point until) noexcept {
+        d->deadlines.enter(c, now, until);
+        note_deadline(d, until);
+    }
+
+    /// Has a hold end after its lease, from now on.
+    [[gnu::always_inline]] static void enter(locked d, claim& c, time_point now) noexcept {
+        note_deadline(d, d->deadlines.enter(c, now, c.lease_span));
+    }
+
+    /// Has a hold that goes on end at `until`: it began when it began.
+    static void reenter(locked d, claim& c, time_point now, time_point until) noexcept {
+        const time_point began = c.since;
+        enter(d, c, now, until);
+        c.since = began; // as in deadline_book::move
+    }
+
+    /// What has no end is not entered, and a sweep takes claims out before it knows what becomes of them: neither matters.
+    static void leave(claim& c) noexcept { deadline_book<claim>::leave(c); }
+
+    static void note_deadline(locked d, time_point until) noexcept {
+        if (until < d->horizon) [[unlikely]] {
+            d->horizon = until;
+            d->timer_needs_rearm = true;
+        }
+    }
+
+    /// Begins the lease of a hold. In a single-threaded domain the holds of one turn of the loop are dated together at its
+    /// end, or as soon as their time is asked for: no lease can end before, so that one look at the clock does for all.
+    [[gnu::noinline]] static void begin_lease(locked d, claim& c, time_point now) noexcept {
+        if (!d->lock.is_exclusive() || !d->open || !d->loop.in_this_thread()) [[likely]] { return enter(d, c, now); }
+        if (!std::exchange(d->rearm_posted, true)) { d->loop.defer(d->rearm); }
+        d->lazy_timestamps = true;
+        d->deadlines.enter_undated(c);
+    }
+
+    /// The same from now on, the shortest way.
+    [[gnu::always_inline]] static void begin_lease(locked d, claim& c) noexcept {
+        if (d->reads_kernel_clock) [[likely]] {
+            enter(d, c, event_loop::coarse_clock());
+        } else {
+            begin_lease(d, c, coarse_now(d));
+        }
+    }
+
+    /// Gives a time to the holds that have been entered without one.
+    static void date_holds(locked d) noexcept {
+        if (!d->lazy_timestamps) [[likely]] { return; }
+        note_deadline(d, d->deadlines.date(coarse_now(d), [](const claim& c) { return c.lease_span; }));
+    }
+
+    /// Sets the loop's timer to the horizon, or has the loop's thread do so.
+    /// Returns: whether `rearm` is to be posted once the lock is free.
+    [[nodiscard, gnu::noinline]] static bool schedule_timer(locked d) noexcept {
+        d->timer_needs_rearm = false;
+        if (!d->loop.in_this_thread()) { return !std::exchange(d->rearm_posted, true); }
+        set_timer(d);
+        return false;
+    }
+
+    /// The turn of `rearm` on the loop's thread.
+    static void rearm(locked d, disposition what) noexcept {
+        DMASYNC_ASSERT(d->rearm_posted);
+        d->rearm_posted = d->lazy_timestamps = false;
+        if (what == disposition::run) {
+            set_timer(d);
+        } else {
+            d->loop.disarm(d->timer); // the loop is going away
+        }
+    }
+
+private:
+    static void set_timer(locked d) noexcept {
+        if (d->timer.armed() && d->timer.due() == d->horizon && d->open) { return; }
+        d->loop.disarm(d->timer);
+        if (d->open && d->horizon != time_point::max()) { d->loop.arm(d->timer, d->horizon); }
+    }
+};
+
+} // namespace dmasync::detail
