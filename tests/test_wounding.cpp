@@ -135,7 +135,7 @@ public:
         int n = 0;
         for (const buffer_node& b : nodes_) { n += shared_wrongly(b); } // S1
         for (const actor& a : actors_) {
-            if (a.is == phase::complete && a.tx.is_wounded()) { ++n; }                              // S4
+            if (a.is == phase::complete && a.tx.is_wounded()) { ++n; }                         // S4
             if (a.is == phase::waiting || a.is == phase::waiting_again) { n += bad_waits(a); } // S8
         }
         return n;

@@ -308,6 +308,12 @@ void start_kernel() {
 
 std::size_t open_descriptors() noexcept { return k.open; }
 
+int open_brackets() noexcept {
+    int n = 0;
+    for (const dma_buf& b : k.buffers) { n += b.started[0] + b.started[1]; }
+    return n;
+}
+
 int begin_work() {
     k.status.push_back(0);
     return static_cast<int>(k.status.size()) - 1;

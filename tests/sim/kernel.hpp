@@ -17,6 +17,9 @@ void start_kernel();
 /// Open descriptors, all of them made up.
 [[nodiscard]] std::size_t open_descriptors() noexcept;
 
+/// STARTs that no END has followed.
+[[nodiscard]] int open_brackets() noexcept;
+
 /// A piece of a device's work, pending until it is ended: a number.
 [[nodiscard]] int begin_work();
 /// `error` 0 for a good end. Ending it twice changes nothing.

@@ -20,7 +20,7 @@ enum class invariant : std::uint8_t {
     graph,          ///< S8 waits go to holders and older waiters, and nobody waits for nothing
     order,          ///< R2, R5 nobody overtakes an older waiter that conflicts; queues are by age
     lease,          ///< no lease ends before its time, none of what is over stays in the book
-    bracket,        ///< no END without its START
+    bracket,        ///< no END without its START, no START left without its END
     fence,          ///< nobody is given what a device was at work on when he asked
     counters,       ///< they agree with what was seen
     drains,         ///< without faults everything comes to its end, and all is free again

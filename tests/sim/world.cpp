@@ -1201,6 +1201,10 @@ private:
         if (checker_.is_watching()) {
             violated(invariant::leaks, "the state of the domain outlives all that refers to it");
         }
+        // that of a hold which has expired is ended together with the one of the next device
+        if (!injected_ && checker_.seen.expirations == 0 && open_brackets() != 0) {
+            violated(invariant::bracket, "%d brackets are left open", open_brackets());
+        }
         if (open_descriptors() != 0) { violated(invariant::leaks, "%zu descriptors are left", open_descriptors()); }
     }
 

@@ -10,11 +10,11 @@
 #include <dmasync/call_site.hpp>
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/assertion.hpp>
-#include <dmasync/detail/domain/brackets.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
+#include <dmasync/detail/domain/holds.hpp>
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/transactions.hpp>
@@ -198,14 +198,14 @@ public:
     static void abandon(claim& c) noexcept {
         if (c.has_dma_buf()) [[unlikely]] { c.fence_end.end(*c.loop); }
         critical_section s{*c.domain};
-        if (leases::is_held_or_lent(c) && brackets::may_have_own(c)) { brackets::close_all(s, c); }
         if (c.transaction != nullptr) { c.transaction->waiting = nullptr; }
         const phase p = c.state_now();
         if (p == phase::waiting) {
             s->trace.gave_up(c, errc::cancelled); // destroyed with its coroutine
             core::leave_queues(s, c);
         }
-        if (p == phase::held || p == phase::fenced || p == phase::entering) { core::end_hold(s, c); }
+        if (p == phase::held) { holds::end(s, c); }
+        if (p == phase::fenced || p == phase::entering) { core::end_hold(s, c); }
         core::disown(s, c);
     }
 

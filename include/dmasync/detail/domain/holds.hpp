@@ -116,6 +116,14 @@ public:
         return errc{};
     }
 
+    /// Ends a hold, with the brackets that it has opened for itself. Returns: what the kernel says at the end of these.
+    static failure end(critical_section& s, claim& c) noexcept {
+        DMASYNC_ASSERT(leases::is_held_or_lent(c));
+        const failure f = brackets::may_have_own(c) ? brackets::close_all(s, c) : failure{};
+        core::end_hold(s, c);
+        return f;
+    }
+
     /// Makes a claim a hold with the same lease, and the same end, as another one.
     static void hold_like(locked d, const claim& from, claim& to) noexcept {
         to.brackets = from.brackets;
@@ -189,8 +197,7 @@ private:
         critical_section s{d, std::adopt_lock};
         failure f;
         const bool in_time = leases::is_held_or_lent(c);
-        if (in_time && brackets::may_have_own(c)) { f = brackets::close_all(s, c); }
-        if (in_time) { core::end_hold(s, c); }
+        if (in_time) { f = end(s, c); }
         core::disown(s, c);
         return in_time ? f : errc::lease_expired;
     }

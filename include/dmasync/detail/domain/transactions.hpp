@@ -406,7 +406,7 @@ private:
     /// A part has failed, or came too late. One of a wounded transaction is kept, as far as it names what it waited for. One that
     /// has expired may stand in the list of a sweep that is about to report it: it is left there.
     static void reject(critical_section& s, transaction_state& t, claim& part, failure why) noexcept {
-        if (part.state_now() == phase::held) { core::end_hold(s, part); }
+        if (part.state_now() == phase::held) { holds::end(s, part); }
         const bool wounded = why == errc::wounded;
         if (wounded) { t.set_phase(transaction_phase::restarting); }
         if (wounded && part.flags.has(claim_flags::pinned)) {
