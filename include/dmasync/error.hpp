@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <string>
 #include <system_error>
@@ -48,6 +49,12 @@ namespace dmasync {
 
 namespace detail {
 
+/// Whether it is the category of `errc`: this shared object's, or another one's. A plug-in that hides its symbols has a
+/// category object of its own, so an address does not tell.
+[[nodiscard]] inline bool is_category_of_errc(const std::error_category& c) noexcept {
+    return std::strcmp(c.name(), "dmasync") == 0;
+}
+
 class error_category final : public std::error_category {
 public:
     [[nodiscard]] const char* name() const noexcept override { return "dmasync"; }
@@ -83,6 +90,11 @@ public:
         return {value, *this};
     }
 
+    using std::error_category::equivalent;
+    [[nodiscard]] bool equivalent(const std::error_code& code, int condition) const noexcept override {
+        return is_category_of_errc(code.category()) && code.value() == condition;
+    }
+
 private:
     [[nodiscard]] static const char* text(errc e) noexcept {
         switch (e) {
@@ -116,7 +128,7 @@ private:
 
 } // namespace detail
 
-/// The category of `errc`. Threads: any.
+/// The category of `errc`. Every shared object that hides its symbols has one of its own. Threads: any.
 [[nodiscard]] inline const std::error_category& error_category() noexcept {
     static const detail::error_category instance;
     return instance;
@@ -125,6 +137,12 @@ private:
 /// Lets an `errc` stand wherever a `std::error_code` is expected.
 [[nodiscard]] inline std::error_code make_error_code(errc e) noexcept {
     return {static_cast<int>(e), error_category()};
+}
+
+/// Whether a code is this error, in whichever shared object of the process it was made.
+/// Two stored codes of different shared objects are unequal all the same: the standard library compares addresses.
+[[nodiscard]] inline bool operator==(const std::error_code& code, errc e) noexcept {
+    return code.value() == static_cast<int>(e) && detail::is_category_of_errc(code.category());
 }
 
 namespace detail {
