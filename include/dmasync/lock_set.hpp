@@ -133,8 +133,8 @@ private:
     [[nodiscard]] lock_options with_defaults(lock_options o) const noexcept {
         if (!o.lease) { o.lease = defaults_.lease; }
         if (!o.fence_timeout) { o.fence_timeout = defaults_.fence_timeout; }
-        if (o.fences == fences::wait) { o.fences = defaults_.fences; }
-        if (o.cpu_access == cpu_access::tracked) { o.cpu_access = defaults_.cpu_access; }
+        if (!o.fences) { o.fences = defaults_.fences; }
+        if (!o.cpu_access) { o.cpu_access = defaults_.cpu_access; }
         if (o.on == nullptr) { o.on = defaults_.on; }
         if (o.name.empty()) { o.name = defaults_.name; }
         if (o.user == nullptr) { o.user = defaults_.user; }
