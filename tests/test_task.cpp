@@ -76,7 +76,7 @@ TEST_CASE("a task does not start before it is awaited") {
         co_return;
     };
     {
-        const task<> never = body(started);
+        [[maybe_unused]] const task<> never = body(started);
         loop.run_ready();
     }
     CHECK(!started);
@@ -209,7 +209,7 @@ TEST_CASE("a task that is awaited after it was moved from is misuse, and found")
     support::check_misuse("a task is run or awaited that has been moved from", [] {
         manual_loop loop;
         task<> first = []() -> task<> { co_return; }();
-        const task<> second = std::move(first);
+        static_cast<void>(task<>{std::move(first)});
         loop.run(std::move(first)); // NOLINT(bugprone-use-after-move)
     });
 }

@@ -11,6 +11,7 @@
 #include <dmasync/buffer.hpp>
 #include <dmasync/call_site.hpp>
 #include <dmasync/detail/domain_state.hpp>
+#include <dmasync/detail/lifetimebound.hpp>
 #include <dmasync/detail/lock_awaitable.hpp>
 #include <dmasync/detail/lock_operation.hpp>
 #include <dmasync/event_loop.hpp>
@@ -34,35 +35,36 @@ template <access Mode>
 struct lock_request {
     static constexpr access mode = Mode;
 
-    explicit lock_request(const buffer& b, call_site::address where) noexcept : node{b.state_}, place{where} {}
+    explicit lock_request(const buffer& b DMASYNC_LIFETIMEBOUND, call_site::address where) noexcept
+        : node{b.state_}, place{where} {}
 
     detail::buffer_node* node;
     call_site place; // of the request, and so of the lock that it is written in
 };
 
 // The six ways to ask for a buffer (S3). `where` is for reports.
-[[nodiscard]] inline lock_request<access::read> read(const buffer& b,
+[[nodiscard]] inline lock_request<access::read> read(const buffer& b DMASYNC_LIFETIMEBOUND,
                                                      call_site::address where = call_site::here()) noexcept {
     return lock_request<access::read>{b, where};
 }
-[[nodiscard]] inline lock_request<access::write> write(const buffer& b,
+[[nodiscard]] inline lock_request<access::write> write(const buffer& b DMASYNC_LIFETIMEBOUND,
                                                        call_site::address where = call_site::here()) noexcept {
     return lock_request<access::write>{b, where};
 }
 [[nodiscard]] inline lock_request<access::read_write> read_write(
-    const buffer& b, call_site::address where = call_site::here()) noexcept {
+    const buffer& b DMASYNC_LIFETIMEBOUND, call_site::address where = call_site::here()) noexcept {
     return lock_request<access::read_write>{b, where};
 }
-[[nodiscard]] inline lock_request<access::dma_read> dma_read(const buffer& b,
+[[nodiscard]] inline lock_request<access::dma_read> dma_read(const buffer& b DMASYNC_LIFETIMEBOUND,
                                                              call_site::address where = call_site::here()) noexcept {
     return lock_request<access::dma_read>{b, where};
 }
-[[nodiscard]] inline lock_request<access::dma_write> dma_write(const buffer& b,
+[[nodiscard]] inline lock_request<access::dma_write> dma_write(const buffer& b DMASYNC_LIFETIMEBOUND,
                                                                call_site::address where = call_site::here()) noexcept {
     return lock_request<access::dma_write>{b, where};
 }
 [[nodiscard]] inline lock_request<access::dma_read_write> dma_read_write(
-    const buffer& b, call_site::address where = call_site::here()) noexcept {
+    const buffer& b DMASYNC_LIFETIMEBOUND, call_site::address where = call_site::here()) noexcept {
     return lock_request<access::dma_read_write>{b, where};
 }
 

@@ -4,6 +4,7 @@
 
 #include <dmasync/buffer.hpp>
 #include <dmasync/call_site.hpp>
+#include <dmasync/detail/lifetimebound.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>
@@ -55,7 +56,7 @@ public:
     void clear(std::error_code& ec) { clear(&ec); }
 
     [[nodiscard]] std::size_t size() const noexcept { return buffers_.size(); }
-    [[nodiscard]] std::string_view name() const noexcept { return defaults_.name.view(); }
+    [[nodiscard]] std::string_view name() const noexcept DMASYNC_LIFETIMEBOUND { return defaults_.name.view(); }
 
 private:
     /// What a lock of the set asks for.

@@ -139,7 +139,7 @@ private:
 /// Threads: goes on wherever the last thing it awaited resumed it, and so does who awaits it.
 /// Traps:   pass state as parameters; a lambda's captures die with the lambda, not with the coroutine.
 template <class T = void>
-class [[nodiscard]] task {
+class [[nodiscard]] [[gnu::warn_unused]] task {
 public:
     using promise_type = detail::task_promise<T>;
 
