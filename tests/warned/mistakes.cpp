@@ -23,6 +23,20 @@ task<> right_way(domain& media, std::stop_source& source, event_loop& loop) {
     co_await sleep_for(loop, std::chrono::seconds{1});
 }
 
+#if defined(FORGOTTEN_CO_AWAIT)
+task<> forgotten_co_await(buffer b) {
+    auto mistake = lock(dma_write(b)); // locks nothing
+    co_await use(b);
+}
+#endif
+
+#if defined(FORGOTTEN_CO_AWAIT_OF_A_SET)
+task<> forgotten_co_await_of_a_set(lock_set& s, buffer b) {
+    auto mistake = s.lock();
+    co_await use(b);
+}
+#endif
+
 #if defined(FORGOTTEN_TASK)
 void forgotten_task(buffer b) { auto mistake = use(b); }
 #endif
