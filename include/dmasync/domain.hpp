@@ -151,7 +151,9 @@ private:
         detail::buffer_state* made = nullptr;
         const errc shortage = detail::try_allocating([&] {
             detail::memory_object m = memory(failure);
-            if (!failure) { made = state_->add_buffer(std::move(m), name); }
+            errc clash{};
+            if (!failure) { made = state_->add_buffer(std::move(m), name, clash); }
+            if (clash != errc{}) { failure = clash; }
         });
         if (shortage != errc{}) { failure = shortage; }
         detail::deliver(failure, ec, what);

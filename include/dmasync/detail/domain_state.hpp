@@ -11,6 +11,7 @@
 #include <dmasync/lock_options.hpp>
 
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -50,7 +51,8 @@ public:
     // ---- buffers -----------------------------------------------------------------------------------------------------
 
     /// A buffer for this memory: the one there is, or a new one. The caller owns one handle of it.
-    [[nodiscard]] buffer_state* add_buffer(memory_object memory, dmasync::name name) {
+    /// Returns: null with `why` when the memory clashes with that of another buffer.
+    [[nodiscard]] buffer_state* add_buffer(memory_object memory, dmasync::name name, errc& why) {
         const memory_identity identity = memory.identity;
         auto fresh = std::make_unique<buffer_state>(*this, admission_, std::move(memory), name);
         buffer_registry one;
@@ -58,7 +60,10 @@ public:
         fresh->node = one.extract(one.begin());
 
         const std::lock_guard guard{lock_};
-        if (const auto found = registry_.find(identity); found != registry_.end()) {
+        const auto found = registry_.lower_bound(identity);
+        why = clash_beside(found, fresh->memory);
+        if (why != errc{}) { return nullptr; }
+        if (found != registry_.end() && found->first == identity) {
             buffer_state& b = *found->second;
             b.handles.fetch_add(1, std::memory_order_relaxed);
             b.state &= ~buffer_node::orphan;
@@ -168,6 +173,13 @@ public:
     }
 
 private:
+    /// Why there cannot be a buffer of `memory` between those before and at `next`. Others are not looked at: adopted memory
+    /// is in the order of its addresses, and none of it overlaps.
+    [[nodiscard]] errc clash_beside(buffer_registry::const_iterator next, const memory_object& memory) const noexcept {
+        const errc clash = next == registry_.end() ? errc{} : next->second->memory.clash(memory);
+        return clash != errc{} || next == registry_.begin() ? clash : std::prev(next)->second->memory.clash(memory);
+    }
+
     options_id last_options_id_ = id_of_no_options; // that has been given to a lock_set; under the lock
 };
 
