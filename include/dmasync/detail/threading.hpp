@@ -58,6 +58,15 @@ using thread_id = const void*;
 #endif
 }
 
+/// A pointer of the calling thread's own, null at first: one for each `T`, in each shared object that hides its symbols. Not
+/// inlined, so that the reference is not kept for longer than a call.
+template <class T>
+[[nodiscard, gnu::noinline]] T*& own_pointer() noexcept {
+    static thread_local T* pointer = nullptr;
+    asm volatile("");
+    return pointer;
+}
+
 /// Keeps the compiler from moving memory accesses across it. The processor may: see `process_fence`.
 inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
