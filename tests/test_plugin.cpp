@@ -8,6 +8,7 @@
 #include <dmasync/manual_loop.hpp>
 
 #include <doctest/doctest.h>
+#include <support/callback.hpp>
 
 #include <system_error>
 
@@ -94,4 +95,13 @@ TEST_CASE_FIXTURE(fixture, "a plug-in uses its host's single-threaded domain on 
     domain own{loop, {.single_threaded = true}};
     one.try_write(own.allocate(4096), ec);
     CHECK_FALSE(ec);
+}
+
+TEST_CASE_FIXTURE(fixture, "a plug-in does not block in a turn of a loop that its host runs") {
+    manual_loop second;
+    const auto held = try_lock(read(frame));
+    support::posted inside{[this] { one.blocking_write(frame, ec); }};
+    second.post(inside);
+    second.run_ready();
+    CHECK(ec == errc::would_deadlock);
 }

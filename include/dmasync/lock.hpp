@@ -235,7 +235,7 @@ template <class... Args>
 }
 
 /// Locks all the buffers, blocking the thread. For threads that run no event loop; the domain's loop need not run.
-/// Errors:  as `lock`; `would_deadlock` when it would have to wait on a thread that is in the domain's loop.
+/// Errors:  as `lock`; `would_deadlock` when it would have to wait on a thread that is in a turn of an event loop.
 /// Threads: any.
 template <class... Args>
     requires describes_lock<Args...>

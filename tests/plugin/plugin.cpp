@@ -16,6 +16,7 @@ extern "C" [[gnu::visibility("default")]] const plugin::functions* dmasync_test_
                 b.close();
                 static_cast<void>(blocking_lock(write(b)));
             },
+        .blocking_write = [](const buffer& b, std::error_code& ec) { static_cast<void>(blocking_lock(write(b), ec)); },
         .is_would_block = [](const std::error_code& ec) { return ec == errc::would_block; },
         .this_thread_id = [] { return detail::this_thread_id(); },
         .thread_of_libc = [] { return detail::thread_of_libc(); },

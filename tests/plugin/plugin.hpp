@@ -15,6 +15,7 @@ struct functions {
     const std::error_category* category;
     void (*try_write)(const dmasync::buffer&, std::error_code&);
     void (*lock_closed)(const dmasync::buffer&); ///< throws `closed`
+    void (*blocking_write)(const dmasync::buffer&, std::error_code&);
     bool (*is_would_block)(const std::error_code&);
     dmasync::detail::thread_id (*this_thread_id)();
     dmasync::detail::thread_id (*thread_of_libc)();

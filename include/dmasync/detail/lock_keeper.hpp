@@ -165,10 +165,11 @@ public:
         }
     }
 
-    /// Whether the calling thread is the one that runs the domain's loop.
+    /// Whether the calling thread is in a turn of a loop, be it the domain's or another one: it must not block then.
     [[nodiscard]] bool is_loop_thread() noexcept {
+        if (event_loop::current() != nullptr) { return true; }
         const std::lock_guard guard{lock_};
-        return owned_ && loop_.in_this_thread();
+        return owned_ && (loop_.in_this_thread() || loop_.current_where_made() != nullptr);
     }
 
     /// Gives up a claim that waits, and tells its waiter; one that is prepared fails as soon as it is to wait. A claim
