@@ -85,7 +85,7 @@ TEST_CASE("a set that finds no memory for one more buffer is as it was, and lock
     for (std::byte& each : memory) {
         const buffer b = media.adopt({&each, 1});
         const std::size_t size = set.size();
-        failures += fail_each_allocation([&](std::error_code& ec) { set.add(b, access::write, ec); },
+        failures += fail_each_allocation([&](std::error_code& ec) { set.add(b, access_mode::write, ec); },
                                          [&] {
                                              CHECK(set.size() == size);
                                              CHECK((size == 0 || set.try_lock()));

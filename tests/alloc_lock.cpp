@@ -74,7 +74,7 @@ task<long> measured(domain& media, Measure measure) {
     std::array<buffer, 4> b;
     for (buffer& each : b) { each = media.allocate(64, {}, {.from = memory_kind::memfd}); }
     lock_set set{media, "frame"};
-    for (const buffer& each : b) { set.add(each, access::write); }
+    for (const buffer& each : b) { set.add(each, access_mode::write); }
     int refused = co_await lock_and_unlock(media, b, set, 1); // the first lock of all sets the lease timer
     task<int> many = lock_and_unlock(media, b, set, rounds);
     measure.begin();
@@ -162,6 +162,6 @@ TEST_CASE("a set that is filled allocates as often as it doubles, not for each b
     for (std::byte& each : memory) { buffers.push_back(media.adopt({&each, 1})); }
     lock_set set{media};
     const long before = allocations;
-    for (const buffer& each : buffers) { set.add(each, access::read); }
+    for (const buffer& each : buffers) { set.add(each, access_mode::read); }
     CHECK(allocations - before < 3 * 12); // three arrays; the set doubles twelve times
 }
