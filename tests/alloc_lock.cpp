@@ -7,6 +7,7 @@
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_set.hpp>
+#include <dmasync/manual_loop.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/transaction.hpp>
 #include <dmasync/uring_loop.hpp>
@@ -19,6 +20,7 @@
 #include <atomic>
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -149,4 +151,17 @@ TEST_CASE_TEMPLATE("an uncontended lock and unlock with a lease do not call the 
         return;
     }
     CHECK(WEXITSTATUS(status) == 0);
+}
+
+TEST_CASE("a set that is filled allocates as often as it doubles, not for each buffer") {
+    constexpr std::size_t many = 4096;
+    manual_loop loop;
+    domain media{loop};
+    std::vector<std::byte> memory(many);
+    std::vector<buffer> buffers;
+    for (std::byte& each : memory) { buffers.push_back(media.adopt({&each, 1})); }
+    lock_set set{media};
+    const long before = allocations;
+    for (const buffer& each : buffers) { set.add(each, access_mode::read); }
+    CHECK(allocations - before < 3 * 12); // three arrays; the set doubles twelve times
 }

@@ -104,6 +104,14 @@ TEST_CASE("the kernel is told when the use changes between CPU and devices, and 
     }
 }
 
+TEST_CASE("a lock that asks for tracked access keeps the bracket open, though its set always ends it") {
+    fixture f;
+    lock_set set{f.media, "use", {.cpu_access = cpu_access::always}};
+    set.add(f.b, access_mode::read);
+    CHECK(set.try_lock({.cpu_access = cpu_access::tracked}));
+    CHECK(f.told() == "START(R)");
+}
+
 TEST_CASE("readers that share a buffer share its bracket") {
     fixture f;
     const guard one = try_lock(read(f.b));

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -114,6 +115,37 @@ TEST_CASE("plain memory needs no descriptor, and the same address is the same bu
     CHECK(b == f.media.adopt(memory));
     CHECK(!f.media.adopt({}, {}, f.ec));
     CHECK(f.ec == errc::not_a_buffer);
+}
+
+TEST_CASE("adopted memory that overlaps a buffer's is refused, wherever it begins") {
+    fixture f;
+    std::array<std::byte, 64> memory{};
+    const auto bytes = [&memory](std::size_t from, std::size_t count) {
+        return std::span{memory}.subspan(from, count);
+    };
+    const buffer middle = f.media.adopt(bytes(16, 32), "middle");
+    for (const auto part : {bytes(0, 17), bytes(0, 64), bytes(16, 31), bytes(16, 33), bytes(17, 1), bytes(47, 17)}) {
+        CHECK_FALSE(f.media.adopt(part, "part", f.ec));
+        CHECK(f.ec == errc::overlaps_buffer);
+    }
+}
+
+TEST_CASE("adopted memory may touch its neighbours") {
+    fixture f;
+    std::array<std::byte, 48> memory{};
+    const std::span bytes{memory};
+    const buffer middle = f.media.adopt(bytes.subspan(16, 16));
+    CHECK(f.media.adopt(bytes.first(16)));
+    CHECK(f.media.adopt(bytes.last(16)));
+}
+
+TEST_CASE("memory whose buffer has been closed, or has gone, can be adopted in other parts") {
+    fixture f;
+    std::array<std::byte, 32> memory{};
+    const std::span bytes{memory};
+    f.media.adopt(bytes).close();
+    static_cast<void>(f.media.adopt(bytes.first(8)));
+    CHECK(f.media.adopt(bytes.first(16)));
 }
 
 TEST_CASE("an empty handle is harmless") {

@@ -42,6 +42,8 @@ TEST_CASE("an error compares equal to the standard condition that means the same
     CHECK(make_error_code(errc::already_locked) == std::errc::device_or_resource_busy);
     CHECK(make_error_code(errc::closed) == std::errc::bad_file_descriptor);
     CHECK(make_error_code(errc::not_a_buffer) == std::errc::not_supported);
+    CHECK(make_error_code(errc::not_sealed) == std::errc::operation_not_permitted);
+    CHECK(make_error_code(errc::overlaps_buffer) == std::errc::invalid_argument);
     CHECK(make_error_code(errc::no_cpu_access) == std::errc::not_supported);
     CHECK(make_error_code(errc::not_a_fence) == std::errc::invalid_argument);
     CHECK(make_error_code(errc::not_a_dma_buf) == std::errc::invalid_argument);
@@ -50,10 +52,11 @@ TEST_CASE("an error compares equal to the standard condition that means the same
     CHECK(make_error_code(errc::out_of_memory) == std::errc::not_enough_memory);
 }
 
-TEST_CASE("an expired lease is like no standard condition") {
-    const std::error_code ec = errc::lease_expired;
-    CHECK(ec.default_error_condition().category() == error_category());
-    CHECK(ec != std::errc::timed_out);
+TEST_CASE("an expired lease and a resized file are like no standard condition") {
+    for (const std::error_code ec : {errc::lease_expired, errc::size_changed}) {
+        CHECK(ec.default_error_condition().category() == error_category());
+        CHECK(ec != std::errc::timed_out);
+    }
 }
 
 TEST_CASE("no error is no error") { CHECK_FALSE(detail::code_of(errc{})); }

@@ -808,6 +808,44 @@ TEST_CASE_TEMPLATE("a loop knows whether this is its thread", Kind, EVERY_LOOP) 
     CHECK_FALSE(elsewhere);
 }
 
+// ---- the loop that a thread is in ------------------------------------------------------------------------------------
+
+TEST_CASE("a thread knows the loop that it is in, and that it is in none after the turn") {
+    manual_loop loop;
+    event_loop* seen = nullptr;
+    posted look{[&seen] { seen = event_loop::current(); }};
+    loop.post(look);
+    CHECK(event_loop::current() == nullptr);
+    loop.run_ready();
+    CHECK(seen == static_cast<event_loop*>(&loop));
+    CHECK(event_loop::current() == nullptr);
+}
+
+TEST_CASE("a loop that is hosted by another one is the inner of the two, for the length of its turn") {
+    manual_loop outer;
+    manual_loop inner;
+    std::vector<event_loop*> seen;
+    const auto look = [&seen] { seen.push_back(event_loop::current()); };
+    posted within{look};
+    posted around{[&] {
+        inner.run_ready();
+        look();
+    }};
+    inner.post(within);
+    outer.post(around);
+    outer.run_ready();
+    CHECK(seen == std::vector<event_loop*>{&inner, &outer});
+}
+
+TEST_CASE("a loop that runs on another thread is not this one's") {
+    manual_loop loop;
+    event_loop* seen = &loop;
+    posted look{[&seen] { std::thread{[&seen] { seen = event_loop::current(); }}.join(); }};
+    loop.post(look);
+    loop.run_ready();
+    CHECK(seen == nullptr);
+}
+
 // ---- the end of a loop, and misuse -----------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("a loop that is destroyed discards what it never came to", Kind, EVERY_LOOP) {

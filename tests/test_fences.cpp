@@ -299,6 +299,14 @@ TEST_CASE("a set that does not wait for fences says so once for all its locks") 
     CHECK(set.try_lock());
 }
 
+TEST_CASE("a lock that asks to wait for fences does, though its set does not") {
+    fixture f;
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
+    lock_set set{f.media, "own", {.fences = fences::ignore}};
+    set.add(f.a, access_mode::write);
+    CHECK(set.try_lock({.fences = fences::wait}).error() == errc::would_block);
+}
+
 TEST_CASE("try_lock does not wait for a fence, and holds nothing then") {
     fixture f;
     support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);

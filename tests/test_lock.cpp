@@ -6,6 +6,7 @@
 #include <dmasync/manual_loop.hpp>
 
 #include <doctest/doctest.h>
+#include <support/callback.hpp>
 #include <support/probe.hpp>
 #include <support/waiter.hpp>
 
@@ -731,16 +732,28 @@ TEST_CASE("a blocking lock that would stop the loop it runs on is refused") {
     fixture f;
     const guard held = try_lock(write(f.a));
     std::error_code ec;
-    struct blocker : work {
-        blocker(fixture& x, std::error_code& e) noexcept : work{block}, f{x}, ec{e} {}
-        static void block(work& w, disposition) noexcept {
-            auto& self = static_cast<blocker&>(w);
-            static_cast<void>(blocking_lock(read(self.f.a), self.ec));
-        }
-        fixture& f;
-        std::error_code& ec;
-    } inside{f, ec};
+    support::posted inside{[&] { static_cast<void>(blocking_lock(read(f.a), ec)); }};
     f.loop.post(inside);
     f.loop.run_ready();
     CHECK(ec == errc::would_deadlock);
+}
+
+TEST_CASE("a blocking lock in a turn of a loop that is not its domain's is refused as well") {
+    fixture f;
+    manual_loop other;
+    const guard held = try_lock(write(f.a));
+    std::error_code ec;
+    support::posted inside{[&] { static_cast<void>(blocking_lock(read(f.a), ec)); }};
+    other.post(inside);
+    other.run_ready();
+    CHECK(ec == errc::would_deadlock);
+}
+
+TEST_CASE("a blocking lock that need not wait is granted in a turn of a loop") {
+    fixture f;
+    bool granted = false;
+    support::posted inside{[&] { granted = static_cast<bool>(blocking_lock(read(f.a))); }};
+    f.loop.post(inside);
+    f.loop.run_ready();
+    CHECK(granted);
 }

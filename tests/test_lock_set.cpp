@@ -8,9 +8,11 @@
 #include <support/probe.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 using namespace dmasync;
 using namespace std::chrono_literals;
@@ -126,6 +128,33 @@ TEST_CASE("a removed buffer is not locked") {
     const guard held = f.set.try_lock();
     CHECK(try_lock(write(f.a)));
     CHECK(!try_lock(write(f.b)));
+}
+
+TEST_CASE("a set of many buffers knows each of them, and which have been taken out") {
+    fixture f;
+    std::vector<buffer> many;
+    for (int i = 0; i < 100; ++i) { many.push_back(f.media.allocate(64)); }
+    for (const buffer& each : many) { f.set.add(each, access_mode::write); }
+    for (std::size_t i = 0; i < many.size(); i += 2) { f.set.remove(many[i]); }
+    for (std::size_t i = 0; i < many.size(); ++i) {
+        f.set.remove(many[i], f.ec);
+        CHECK(f.ec == (i % 2 == 0 ? make_error_code(errc::not_in_set) : std::error_code{}));
+    }
+    CHECK(f.set.size() == 0);
+}
+
+TEST_CASE("a set of many buffers locks those that it has, each for its own access") {
+    fixture f;
+    std::vector<buffer> many;
+    for (int i = 0; i < 100; ++i) { many.push_back(f.media.allocate(64)); }
+    for (std::size_t i = 0; i < many.size(); ++i) {
+        f.set.add(many[i], i % 3 == 0 ? access_mode::write : access_mode::read);
+    }
+    f.set.remove(many[50]);
+    const guard held = f.set.try_lock();
+    for (std::size_t i = 0; i < many.size(); ++i) {
+        CHECK(static_cast<bool>(try_lock(read(many[i]))) == (i % 3 != 0 || i == 50));
+    }
 }
 
 TEST_CASE("a set that is locked can be neither locked again nor changed") {

@@ -36,6 +36,8 @@ unique_fd memory_file(off_t size) {
     return fd;
 }
 
+unique_fd duplicate(const unique_fd& fd) { return unique_fd{::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)}; }
+
 } // namespace
 
 TEST_CASE("every kind of memory has a name of its own") {
@@ -134,6 +136,56 @@ TEST_CASE("an import that is refused says what it was given") {
     CHECK(text(unique_fd{}).starts_with("dmasync: import: ")); // and what the kernel says
 }
 #endif
+
+TEST_CASE("a memory file that was resized since its import is no second buffer of another size") {
+    for (const off_t size : {off_t{4096}, off_t{12288}}) {
+        fixture f;
+        const unique_fd file = memory_file(8192);
+        const buffer known = f.media.import(duplicate(file));
+        REQUIRE(::ftruncate(file.get(), size) == 0);
+        CHECK_FALSE(f.media.import(duplicate(file), "again", f.ec));
+        CHECK(f.ec == errc::size_changed);
+    }
+}
+
+TEST_CASE("a memory file that was resized can be imported once its buffer is closed") {
+    fixture f;
+    const unique_fd file = memory_file(4096);
+    f.media.import(duplicate(file)).close();
+    REQUIRE(::ftruncate(file.get(), 8192) == 0);
+    CHECK(f.media.import(duplicate(file)).size() == 8192);
+}
+
+TEST_CASE("allocated memory is found again by its descriptor, though its file has whole pages") {
+    fixture f;
+    const buffer b = f.media.allocate(5000, "odd", {.from = memory_kind::memfd});
+    CHECK(f.media.import(unique_fd{::fcntl(b.fd(), F_DUPFD_CLOEXEC, 0)}) == b);
+}
+
+TEST_CASE("a memory file that could be made shorter is refused on request") {
+    fixture f;
+    const unique_fd file = memory_file(4096);
+    CHECK_FALSE(f.media.import(duplicate(file), "open", {.cannot_shrink = true}, f.ec));
+    CHECK(f.ec == errc::not_sealed);
+    CHECK(f.media.import(duplicate(file), "open", f.ec));
+}
+
+TEST_CASE("a memory file that is sealed against being made shorter is imported on request") {
+    fixture f;
+    const unique_fd file{::memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    REQUIRE(::ftruncate(file.get(), 4096) == 0);
+    REQUIRE(::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+    CHECK(f.media.import(duplicate(file), "sealed", {.cannot_shrink = true}, f.ec));
+    CHECK_FALSE(f.ec);
+}
+
+TEST_CASE("a dma-buf and allocated memory need no seal to be imported on request") {
+    fixture f;
+    const fake_dma_buf memory;
+    CHECK(f.media.import(memory.duplicate(), "device", {.cannot_shrink = true}));
+    const buffer own = f.media.allocate(4096, "own", {.from = memory_kind::memfd});
+    CHECK(f.media.import(unique_fd{::fcntl(own.fd(), F_DUPFD_CLOEXEC, 0)}, "own", {.cannot_shrink = true}) == own);
+}
 
 TEST_CASE("a dma-buf without bytes is no buffer") {
     fixture f;

@@ -5,8 +5,10 @@
 #include <dmasync/lock.hpp>
 #include <dmasync/manual_loop.hpp>
 #include <dmasync/wait.hpp>
+#include <dmasync/when_all.hpp>
 
 #include <doctest/doctest.h>
+#include <support/child.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -74,7 +76,7 @@ TEST_CASE("a task does not start before it is awaited") {
         co_return;
     };
     {
-        const task<> never = body(started);
+        [[maybe_unused]] const task<> never = body(started);
         loop.run_ready();
     }
     CHECK(!started);
@@ -183,4 +185,31 @@ TEST_CASE("who has to wait for a starter that was interrupted sleeps") {
     there.stop();
     other.join();
     CHECK(busy < interruption / 2);
+}
+
+TEST_CASE("a task that is run twice is misuse, and found") {
+    support::check_misuse("a task is run or awaited twice", [] {
+        manual_loop loop;
+        task<> once = []() -> task<> { co_return; }();
+        loop.run(std::move(once));
+        loop.run(std::move(once)); // NOLINT(bugprone-use-after-move)
+    });
+}
+
+TEST_CASE("a task that is awaited again while it waits is misuse, and found") {
+    support::check_misuse("a task is run or awaited twice", [] {
+        manual_loop loop;
+        const task<> sleeps = [](event_loop& l) -> task<> { co_await sleep_for(l, 1h); }(loop);
+        const auto use = [](const task<>& t) -> task<> { co_await t; };
+        loop.run(when_all(use(sleeps), use(sleeps)));
+    });
+}
+
+TEST_CASE("a task that is awaited after it was moved from is misuse, and found") {
+    support::check_misuse("a task is run or awaited that has been moved from", [] {
+        manual_loop loop;
+        task<> first = []() -> task<> { co_return; }();
+        static_cast<void>(task<>{std::move(first)});
+        loop.run(std::move(first)); // NOLINT(bugprone-use-after-move)
+    });
 }

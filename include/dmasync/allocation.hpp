@@ -133,7 +133,7 @@ namespace detail {
     if (kind != memory_kind::memfd) {
         static_cast<void>(dma_buf::set_name(fd.get(), label.view())); // for debugging only: no reason to fail
     }
-    memory_object m = open_memory(std::move(fd), ec);
+    memory_object m = open_memory(std::move(fd), {}, ec);
     if (!ec && (m.size < bytes || m.is_dma_buf() != (kind != memory_kind::memfd))) { ec = errc::not_a_buffer; }
     if (ec) { return {}; }
     m.kind = kind;

@@ -4,6 +4,7 @@
 
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/buffers.hpp>
+#include <dmasync/detail/lifetimebound.hpp>
 #include <dmasync/memory.hpp>
 
 #include <cstddef>
@@ -39,7 +40,7 @@ public:
     /// Units: bytes; 0 for an empty handle.
     [[nodiscard]] std::size_t size() const noexcept { return state_ == nullptr ? 0 : state_->memory.size; }
 
-    [[nodiscard]] std::string_view name() const noexcept {
+    [[nodiscard]] std::string_view name() const noexcept DMASYNC_LIFETIMEBOUND {
         return state_ == nullptr ? std::string_view{} : state_->label.view();
     }
 

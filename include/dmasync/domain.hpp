@@ -61,16 +61,31 @@ public:
     /// The buffer of a dma-buf, a memfd or another file of memory. Descriptors of the same dma-buf or file, however they
     /// came here, give the same buffer (S2), mapped as the first of them allows. Several dma-bufs of the same memory (two
     /// exports of one V4L2 buffer, two udmabufs of one memfd) are several buffers, which do not exclude each other: they
-    /// do not share fences either.
-    /// Errors: `errc::not_a_buffer` when it is something else, which the exception names, or has no bytes; what fstat(2)
-    /// and mmap(2) say; `errc::out_of_memory`. The buffer is empty then and the descriptor closed.
-    [[nodiscard]] buffer import(unique_fd fd, dmasync::name name = {}) { return import(std::move(fd), name, nullptr); }
+    /// do not share fences either. So are buffers of different domains: what is imported into two of them is locked by each
+    /// without the other, and nothing finds that out.
+    ///
+    /// A memory file that is not sealed against it (F_SEAL_SHRINK) can be truncated by any process that has it; whoever
+    /// touches bytes behind its new end, inside a guard or not, gets SIGBUS. `import_options::cannot_shrink` refuses it.
+    /// Errors: `errc::not_a_buffer` when it is something else, which the exception names, or has no bytes;
+    /// `errc::not_sealed`, as `options` have it; `errc::size_changed` when a buffer of the file has another size than the
+    /// file has now (close that buffer first); what fstat(2) and mmap(2) say; `errc::out_of_memory`. The buffer is empty
+    /// then and the descriptor closed.
+    [[nodiscard]] buffer import(unique_fd fd, dmasync::name name = {}) {
+        return import(std::move(fd), name, import_options{}, nullptr);
+    }
     [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, std::error_code& ec) {
-        return import(std::move(fd), name, &ec);
+        return import(std::move(fd), name, import_options{}, &ec);
+    }
+    [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, const import_options& options) {
+        return import(std::move(fd), name, options, nullptr);
+    }
+    [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, const import_options& options, std::error_code& ec) {
+        return import(std::move(fd), name, options, &ec);
     }
 
-    /// A buffer for memory of the caller's, which outlives its use. The same address gives the same buffer.
-    /// Errors: `errc::not_a_buffer` for no bytes; `errc::out_of_memory`.
+    /// A buffer for memory of the caller's, which outlives its use. The same bytes give the same buffer.
+    /// Errors: `errc::not_a_buffer` for no bytes; `errc::overlaps_buffer` for memory that shares some bytes, but not all, with
+    /// memory adopted before (that of other buffers is not looked at); `errc::out_of_memory`.
     [[nodiscard]] buffer adopt(std::span<std::byte> memory, dmasync::name name = {}) {
         return adopt(memory, name, nullptr);
     }
@@ -105,10 +120,10 @@ private:
         return make(memory, name, ec, "dmasync: allocate");
     }
 
-    [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, std::error_code* ec) {
+    [[nodiscard]] buffer import(unique_fd fd, dmasync::name name, const import_options& options, std::error_code* ec) {
         std::string refused; // what it is instead; only an exception has room for that
         const auto memory = [&](std::error_code& e) {
-            return detail::open_memory(std::move(fd), e, ec == nullptr ? &refused : nullptr);
+            return detail::open_memory(std::move(fd), options, e, ec == nullptr ? &refused : nullptr);
         };
         std::error_code failure;
         buffer made = make(memory, name, &failure, "");
@@ -126,7 +141,7 @@ private:
             detail::memory_object m;
             m.cpu = mapping::borrow(bytes);
             m.identity = detail::memory_identity::of(bytes.data());
-            m.size = bytes.size();
+            m.size = m.extent = bytes.size();
             return m;
         };
         return make(memory, name, ec, "dmasync: adopt");
@@ -139,7 +154,9 @@ private:
         detail::buffer_state* made = nullptr;
         const errc shortage = detail::try_allocating([&] {
             detail::memory_object m = memory(failure);
-            if (!failure) { made = detail::buffers::add(*state_, std::move(m), name); }
+            errc clash{};
+            if (!failure) { made = detail::buffers::add(*state_, std::move(m), name, clash); }
+            if (clash != errc{}) { failure = clash; }
         });
         if (shortage != errc{}) { failure = shortage; }
         detail::deliver(failure, ec, what);

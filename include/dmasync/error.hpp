@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <string>
 #include <system_error>
@@ -31,6 +32,9 @@ enum class errc {
     would_deadlock,   ///< a blocking lock that would have to wait on a thread that is running an event loop
     closed,           ///< the buffer or its domain has been closed
     not_a_buffer,     ///< import of a file descriptor that is no shareable memory
+    not_sealed,       ///< import of a memory file that can be made shorter, where that was to be refused
+    size_changed,     ///< import of memory that there is a buffer of, but of another size: the file was resized
+    overlaps_buffer,  ///< adoption of memory of which another buffer has a part
     no_cpu_access,    ///< the memory behind the buffer has no CPU mapping
     not_a_fence,      ///< a file descriptor that is no sync_file
     not_a_dma_buf,    ///< a file descriptor that is no dma-buf
@@ -48,6 +52,12 @@ namespace dmasync {
 
 namespace detail {
 
+/// Whether it is the category of `errc`: this shared object's, or another one's. A plug-in that hides its symbols has a
+/// category object of its own, so an address does not tell.
+[[nodiscard]] inline bool is_category_of_errc(const std::error_category& c) noexcept {
+    return std::strcmp(c.name(), "dmasync") == 0;
+}
+
 class error_category final : public std::error_category {
 public:
     [[nodiscard]] const char* name() const noexcept override { return "dmasync"; }
@@ -62,6 +72,7 @@ public:
         case errc::invalid_access:
         case errc::invalid_lease:
         case errc::not_in_set:
+        case errc::overlaps_buffer:
         case errc::not_a_fence:
         case errc::not_a_dma_buf: return std::errc::invalid_argument;
         case errc::would_block: return std::errc::resource_unavailable_try_again;
@@ -71,6 +82,7 @@ public:
         case errc::wounded:
         case errc::would_deadlock: return std::errc::resource_deadlock_would_occur;
         case errc::transaction_done:
+        case errc::not_sealed:
         case errc::not_locked: return std::errc::operation_not_permitted;
         case errc::already_locked: return std::errc::device_or_resource_busy;
         case errc::closed: return std::errc::bad_file_descriptor;
@@ -78,9 +90,15 @@ public:
         case errc::no_cpu_access: return std::errc::not_supported;
         case errc::fence_failed: return std::errc::io_error;
         case errc::out_of_memory: return std::errc::not_enough_memory;
-        case errc::lease_expired: break; // no standard condition says "yours no longer"
+        case errc::lease_expired: // no standard condition says "yours no longer"
+        case errc::size_changed: break;
         }
         return {value, *this};
+    }
+
+    using std::error_category::equivalent;
+    [[nodiscard]] bool equivalent(const std::error_code& code, int condition) const noexcept override {
+        return is_category_of_errc(code.category()) && code.value() == condition;
     }
 
 private:
@@ -103,6 +121,9 @@ private:
         case errc::would_deadlock: return "a blocking lock would stop the event loop that runs on this thread";
         case errc::closed: return "the buffer or its domain is closed";
         case errc::not_a_buffer: return "the file descriptor is not memory that can be shared";
+        case errc::not_sealed: return "the memory file is not sealed against being made shorter";
+        case errc::size_changed: return "the memory file was resized since it became a buffer";
+        case errc::overlaps_buffer: return "another buffer has a part of the memory";
         case errc::no_cpu_access: return "the buffer cannot be mapped for the CPU";
         case errc::not_a_fence: return "the file descriptor is not a fence";
         case errc::not_a_dma_buf: return "the file descriptor is not a dma-buf";
@@ -116,7 +137,7 @@ private:
 
 } // namespace detail
 
-/// The category of `errc`. Threads: any.
+/// The category of `errc`. Every shared object that hides its symbols has one of its own. Threads: any.
 [[nodiscard]] inline const std::error_category& error_category() noexcept {
     static const detail::error_category instance;
     return instance;
@@ -125,6 +146,12 @@ private:
 /// Lets an `errc` stand wherever a `std::error_code` is expected.
 [[nodiscard]] inline std::error_code make_error_code(errc e) noexcept {
     return {static_cast<int>(e), error_category()};
+}
+
+/// Whether a code is this error, in whichever shared object of the process it was made.
+/// Two stored codes of different shared objects are unequal all the same: the standard library compares addresses.
+[[nodiscard]] inline bool operator==(const std::error_code& code, errc e) noexcept {
+    return code.value() == static_cast<int>(e) && detail::is_category_of_errc(code.category());
 }
 
 namespace detail {

@@ -167,6 +167,13 @@ public:
         return runner_.load(std::memory_order_relaxed) == detail::this_thread_id();
     }
 
+    /// The loop that the calling thread is in `run` or `poll` of: the innermost, where one hosts another. Null outside of turns,
+    /// also in a host's callback between two polls. Knows of the loops that this shared object runs. Threads: any.
+    [[nodiscard]] static event_loop* current() noexcept { return detail::own_pointer<event_loop>(); }
+
+    /// The same, as the shared object has it that made this loop.
+    [[nodiscard]] event_loop* current_where_made() const noexcept { return find_current(); }
+
     /// Counts the objects that need the loop to outlive them. Orders nothing: whoever destroys the loop knows in some other
     /// way that they are gone.
     void add_user() noexcept { users_.fetch_add(1, std::memory_order_relaxed); }
@@ -212,16 +219,25 @@ private:
     virtual std::error_code start_watch(fd_watch& w) noexcept = 0;
     virtual void stop_watch(fd_watch& w) noexcept = 0;
 
+    /// Virtual, because that finds the function of the shared object that made the loop. Not to be overridden.
+    virtual event_loop* find_current() const noexcept { return current(); }
+
     struct turn_scope {
         explicit turn_scope(event_loop& l) noexcept : loop{l}, outer{l.runner_.load(std::memory_order_relaxed)} {
             if (outer != detail::thread_id{}) {
                 detail::misuse("event_loop run from inside itself or from two threads");
             }
             loop.runner_.store(detail::this_thread_id(), std::memory_order_relaxed);
+            host = std::exchange(current, &loop);
         }
-        ~turn_scope() { loop.runner_.store(detail::thread_id{}, std::memory_order_relaxed); }
+        ~turn_scope() {
+            current = host;
+            loop.runner_.store(detail::thread_id{}, std::memory_order_relaxed);
+        }
         event_loop& loop;
         detail::thread_id outer;
+        event_loop*& current = detail::own_pointer<event_loop>(); // a turn stays on its thread
+        event_loop* host = nullptr;                               // in whose turn this one is
     };
 
     /// Looks before it writes: there is hardly ever anything, and an exchange costs as much as a whole turn.

@@ -9,6 +9,7 @@
 #include <dmasync/detail/domain/holds.hpp>
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/loans.hpp>
+#include <dmasync/detail/lifetimebound.hpp>
 #include <dmasync/fence.hpp>
 #include <dmasync/unique_fd.hpp>
 
@@ -168,16 +169,20 @@ public:
     /// The bytes of a buffer that was locked for CPU access.
     /// Errors: `errc::invalid_access` for a DMA access, and while a device is at work; `errc::no_cpu_access` when the memory cannot be mapped;
     /// `errc::not_in_set`, `errc::lease_expired`, `errc::not_locked`. The span is empty then.
-    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b) const { return bytes(entry_of(b), false, nullptr); }
-    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b, std::error_code& ec) const noexcept {
+    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b) const DMASYNC_LIFETIMEBOUND {
+        return bytes(entry_of(b), false, nullptr);
+    }
+    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b,
+                                                   std::error_code& ec) const noexcept DMASYNC_LIFETIMEBOUND {
         return bytes(entry_of(b), false, &ec);
     }
 
     /// The same, for a buffer that was locked for writing. Further error: `errc::invalid_access` for a reader.
-    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const {
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const DMASYNC_LIFETIMEBOUND {
         return bytes(entry_of(b), true, nullptr);
     }
-    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b, std::error_code& ec) const noexcept {
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b,
+                                                      std::error_code& ec) const noexcept DMASYNC_LIFETIMEBOUND {
         return bytes(entry_of(b), true, &ec);
     }
 
@@ -333,21 +338,26 @@ public:
     /// Errors: as `guard::bytes`.
     template <std::size_t Index>
         requires(is_cpu<Index>())
-    [[nodiscard]] auto bytes() const { return typed<Index>(nullptr); }
+    [[nodiscard]] auto bytes() const DMASYNC_LIFETIMEBOUND { return typed<Index>(nullptr); }
     template <std::size_t Index>
         requires(is_cpu<Index>())
-    [[nodiscard]] auto bytes(std::error_code& ec) const noexcept { return typed<Index>(&ec); }
+    [[nodiscard]] auto bytes(std::error_code& ec) const noexcept DMASYNC_LIFETIMEBOUND { return typed<Index>(&ec); }
 
     // As in guard, where at least one of the buffers can give them.
-    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b) const requires(has_cpu) { return guard::bytes(b); }
-    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b, std::error_code& ec) const noexcept
+    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b) const DMASYNC_LIFETIMEBOUND requires(has_cpu) {
+        return guard::bytes(b);
+    }
+    [[nodiscard]] std::span<const std::byte> bytes(const buffer& b,
+                                                   std::error_code& ec) const noexcept DMASYNC_LIFETIMEBOUND
         requires(has_cpu) {
         return guard::bytes(b, ec);
     }
-    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const requires(has_cpu_write) {
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b) const DMASYNC_LIFETIMEBOUND
+        requires(has_cpu_write) {
         return guard::writable_bytes(b);
     }
-    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b, std::error_code& ec) const noexcept
+    [[nodiscard]] std::span<std::byte> writable_bytes(const buffer& b,
+                                                      std::error_code& ec) const noexcept DMASYNC_LIFETIMEBOUND
         requires(has_cpu_write) {
         return guard::writable_bytes(b, ec);
     }

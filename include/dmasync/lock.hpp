@@ -13,6 +13,7 @@
 #include <dmasync/detail/domain/acquire.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/transactions.hpp>
+#include <dmasync/detail/lifetimebound.hpp>
 #include <dmasync/detail/lock_awaitable.hpp>
 #include <dmasync/detail/lock_operation.hpp>
 #include <dmasync/event_loop.hpp>
@@ -36,35 +37,36 @@ template <access_mode Mode>
 struct lock_request {
     static constexpr access_mode mode = Mode;
 
-    explicit lock_request(const buffer& b, call_site::address where) noexcept : node{b.state_}, place{where} {}
+    explicit lock_request(const buffer& b DMASYNC_LIFETIMEBOUND, call_site::address where) noexcept
+        : node{b.state_}, place{where} {}
 
     detail::buffer_node* node;
     call_site place; // of the request, and so of the lock that it is written in
 };
 
 // The six ways to ask for a buffer (S3). `where` is for reports.
-[[nodiscard]] inline lock_request<access_mode::read> read(const buffer& b,
+[[nodiscard]] inline lock_request<access_mode::read> read(const buffer& b DMASYNC_LIFETIMEBOUND,
                                                           call_site::address where = call_site::here()) noexcept {
     return lock_request<access_mode::read>{b, where};
 }
-[[nodiscard]] inline lock_request<access_mode::write> write(const buffer& b,
+[[nodiscard]] inline lock_request<access_mode::write> write(const buffer& b DMASYNC_LIFETIMEBOUND,
                                                             call_site::address where = call_site::here()) noexcept {
     return lock_request<access_mode::write>{b, where};
 }
 [[nodiscard]] inline lock_request<access_mode::read_write> read_write(
-    const buffer& b, call_site::address where = call_site::here()) noexcept {
+    const buffer& b DMASYNC_LIFETIMEBOUND, call_site::address where = call_site::here()) noexcept {
     return lock_request<access_mode::read_write>{b, where};
 }
 [[nodiscard]] inline lock_request<access_mode::dma_read> dma_read(
-    const buffer& b, call_site::address where = call_site::here()) noexcept {
+    const buffer& b DMASYNC_LIFETIMEBOUND, call_site::address where = call_site::here()) noexcept {
     return lock_request<access_mode::dma_read>{b, where};
 }
 [[nodiscard]] inline lock_request<access_mode::dma_write> dma_write(
-    const buffer& b, call_site::address where = call_site::here()) noexcept {
+    const buffer& b DMASYNC_LIFETIMEBOUND, call_site::address where = call_site::here()) noexcept {
     return lock_request<access_mode::dma_write>{b, where};
 }
 [[nodiscard]] inline lock_request<access_mode::dma_read_write> dma_read_write(
-    const buffer& b, call_site::address where = call_site::here()) noexcept {
+    const buffer& b DMASYNC_LIFETIMEBOUND, call_site::address where = call_site::here()) noexcept {
     return lock_request<access_mode::dma_read_write>{b, where};
 }
 
@@ -235,7 +237,7 @@ template <class... Args>
 }
 
 /// Locks all the buffers, blocking the thread. For threads that run no event loop; the domain's loop need not run.
-/// Errors:  as `lock`; `would_deadlock` when it would have to wait on a thread that is in the domain's loop.
+/// Errors:  as `lock`; `would_deadlock` when it would have to wait on a thread that is in a turn of an event loop.
 /// Threads: any.
 template <class... Args>
     requires describes_lock<Args...>

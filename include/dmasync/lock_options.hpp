@@ -27,7 +27,8 @@ enum class cpu_access : std::uint8_t {
     always,  ///< at every grant and release: for buffers that devices use without locking them here
 };
 
-/// How a lock differs from what its domain or set does anyway.
+/// How a lock differs from what its domain or set does anyway. What is not given is as the set, else the domain, has it; what
+/// is given holds, be it the value that there would be anyway. Null and the empty name count as not given.
 ///
 /// Trivially destructible on purpose: GCC 12 destroys a braced aggregate inside a `co_await` twice.
 struct lock_options {
@@ -36,11 +37,11 @@ struct lock_options {
     /// How long to wait, after the grant, for the fences of devices; without it, for as long as the lease. The deadline
     /// counts as well. The lease starts when they have ended.
     std::optional<std::chrono::nanoseconds> fence_timeout{};
-    dmasync::fences fences = dmasync::fences::wait;
-    dmasync::cpu_access cpu_access = dmasync::cpu_access::tracked;
-    stop_ref stop{};          ///< gives up when stop is requested
-    event_loop* on = nullptr; ///< where to resume; null: on the domain's loop
-    dmasync::name name{};     ///< for reports
+    std::optional<dmasync::fences> fences{};         ///< without it `fences::wait`
+    std::optional<dmasync::cpu_access> cpu_access{}; ///< without it `cpu_access::tracked`
+    stop_ref stop{};                                 ///< gives up when stop is requested
+    event_loop* on = nullptr;                        ///< where to resume; null: on the domain's loop
+    dmasync::name name{};                            ///< for reports
     /// Handed through to reports (S1). Locks with the same one, not null, are taken for the same user's when it is explained
     /// why a lock is stuck.
     void* user = nullptr;

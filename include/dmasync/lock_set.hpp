@@ -4,17 +4,19 @@
 
 #include <dmasync/buffer.hpp>
 #include <dmasync/call_site.hpp>
+#include <dmasync/detail/lifetimebound.hpp>
+#include <dmasync/detail/position_index.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_options.hpp>
 
-#include <algorithm>
 #include <coroutine>
 #include <cstddef>
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace dmasync {
@@ -44,7 +46,7 @@ public:
     void add(const buffer& b, access_mode mode) { add(b, mode, nullptr); }
     void add(const buffer& b, access_mode mode, std::error_code& ec) { add(b, mode, &ec); }
 
-    /// Takes a buffer out of the set.
+    /// Takes a buffer out of the set. The last one of the set takes its place.
     /// Errors: `errc::not_in_set`, `already_locked`.
     void remove(const buffer& b) { remove(b, nullptr); }
     void remove(const buffer& b, std::error_code& ec) { remove(b, &ec); }
@@ -55,7 +57,7 @@ public:
     void clear(std::error_code& ec) { clear(&ec); }
 
     [[nodiscard]] std::size_t size() const noexcept { return buffers_.size(); }
-    [[nodiscard]] std::string_view name() const noexcept { return defaults_.name.view(); }
+    [[nodiscard]] std::string_view name() const noexcept DMASYNC_LIFETIMEBOUND { return defaults_.name.view(); }
 
 private:
     /// What a lock of the set asks for.
@@ -134,19 +136,25 @@ private:
     [[nodiscard]] lock_options with_defaults(lock_options o) const noexcept {
         if (!o.lease) { o.lease = defaults_.lease; }
         if (!o.fence_timeout) { o.fence_timeout = defaults_.fence_timeout; }
-        if (o.fences == fences::wait) { o.fences = defaults_.fences; }
-        if (o.cpu_access == cpu_access::tracked) { o.cpu_access = defaults_.cpu_access; }
+        if (!o.fences) { o.fences = defaults_.fences; }
+        if (!o.cpu_access) { o.cpu_access = defaults_.cpu_access; }
         if (o.on == nullptr) { o.on = defaults_.on; }
         if (o.name.empty()) { o.name = defaults_.name; }
         if (o.user == nullptr) { o.user = defaults_.user; }
         return o;
     }
 
-    [[nodiscard]] std::ptrdiff_t index_of(const buffer& b) const noexcept {
-        return std::find(buffers_.begin(), buffers_.end(), b) - buffers_.begin();
+    /// What the index looks at.
+    [[nodiscard]] auto buffer_at() const noexcept {
+        return [this](std::size_t i) -> const void* { return buffers_[i].state_; };
     }
 
-    [[nodiscard]] bool contains(const buffer& b) const noexcept { return index_of(b) != std::ssize(buffers_); }
+    /// `size()` when it is not in the set.
+    [[nodiscard]] std::size_t index_of(const buffer& b) const noexcept {
+        return index_.find(b.state_, buffers_.size(), buffer_at());
+    }
+
+    [[nodiscard]] bool contains(const buffer& b) const noexcept { return index_of(b) != buffers_.size(); }
 
     [[nodiscard]] errc refuse_change() const noexcept {
         return detail::buffers::is_in_use(*state_, live_) ? errc::already_locked : errc{};
@@ -164,10 +172,11 @@ private:
         return refusal == errc{};
     }
 
-    /// For one more buffer, so that adding it cannot fail half-way.
+    /// For one more buffer, so that adding it cannot fail half-way; for many more at once, so that each is moved seldom.
     void make_room() {
-        buffers_.reserve(buffers_.size() + 1);
-        requests_.reserve(requests_.size() + 1);
+        if (requests_.size() == requests_.capacity()) { requests_.reserve(2 * requests_.size() + 4); }
+        buffers_.reserve(requests_.capacity());
+        index_.make_room(buffers_.size(), buffer_at());
     }
 
     void add(const buffer& b, access_mode mode, std::error_code* ec) {
@@ -176,20 +185,25 @@ private:
             refusal = detail::try_allocating([this] { make_room(); });
         }
         if (!accept(refusal, ec, "dmasync: lock_set::add")) { return; }
+        index_.insert(b.state_, buffers_.size());
         buffers_.push_back(b);
         requests_.push_back({b.state_, mode});
     }
 
     void remove(const buffer& b, std::error_code* ec) {
-        const errc refusal = contains(b) ? refuse_change() : errc::not_in_set;
+        const std::size_t i = index_of(b);
+        const errc refusal = i != buffers_.size() ? refuse_change() : errc::not_in_set;
         if (!accept(refusal, ec, "dmasync: lock_set::remove")) { return; }
-        const std::ptrdiff_t i = index_of(b);
-        buffers_.erase(buffers_.begin() + i);
-        requests_.erase(requests_.begin() + i);
+        index_.remove(i, buffers_.size() - 1, buffer_at());
+        requests_[i] = requests_.back();
+        requests_.pop_back();
+        std::swap(buffers_[i], buffers_.back());
+        buffers_.pop_back();
     }
 
     void clear(std::error_code* ec) {
         if (!accept(refuse_change(), ec, "dmasync: lock_set::clear")) { return; }
+        index_.clear();
         buffers_.clear();
         requests_.clear();
     }
@@ -198,6 +212,7 @@ private:
     const detail::options_id options_id_;
     std::vector<buffer> buffers_;
     std::vector<detail::request> requests_; // invariant: one for each of buffers_, in the same order
+    detail::position_index index_;          // of buffers_
     detail::claim* live_ = nullptr;         // the acquisition that is going on; changed under the domain's lock
     lock_options defaults_;
 };

@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <fcntl.h>
@@ -44,6 +45,15 @@ enum class memory_kind : std::uint8_t {
     return "invalid";
 }
 
+/// What `domain::import` asks of a descriptor beyond being shareable memory.
+///
+/// Trivially destructible on purpose: GCC 12 destroys a braced aggregate inside a `co_await` twice.
+struct import_options {
+    /// A memory file is sealed against being made shorter (F_SEAL_SHRINK). A dma-buf never changes its size.
+    bool cannot_shrink = false;
+};
+static_assert(std::is_trivially_destructible_v<import_options>);
+
 namespace detail {
 
 /// What tells one piece of memory from another, however many descriptors it has.
@@ -64,17 +74,36 @@ struct memory_identity {
 /// A piece of memory that can be shared, ready to become a buffer.
 struct memory_object {
     unique_fd fd; // empty for memory without a descriptor
-    mapping cpu;  // empty for a dma-buf whose exporter has none
-    memory_identity identity;
-    std::size_t size = 0;
     memory_kind kind = memory_kind::plain;
+    mapping cpu; // empty for a dma-buf whose exporter has none
+    memory_identity identity;
+    std::size_t size = 0;   // of the buffer
+    std::size_t extent = 0; // of what the buffer is the beginning of: the file, the dma-buf
 
     [[nodiscard]] bool is_dma_buf() const noexcept { return kind >= memory_kind::udmabuf; }
+
+    /// Why there cannot be a buffer of `other` beside one of this: their memory overlaps and is not the same.
+    /// Returns: nothing when it is the same, or when neither has a byte of the other's; whole files are told by identity.
+    [[nodiscard]] errc clash(const memory_object& other) const noexcept {
+        if (identity == other.identity && extent == other.extent) { return errc{}; }
+        if (fd) { return identity == other.identity ? errc::size_changed : errc{}; }
+        return !other.fd && begin() < other.end() && other.begin() < end() ? errc::overlaps_buffer : errc{};
+    }
+
+private:
+    [[nodiscard]] std::uint64_t begin() const noexcept { return identity.inode; } // of memory without a descriptor
+    [[nodiscard]] std::uint64_t end() const noexcept { return identity.inode + extent; }
 };
 
 /// Whether a descriptor is a file of memory. Only such can be sealed: that tells them from files that can be mapped.
 [[nodiscard]] inline bool is_memory_file(int fd, const struct stat& info) noexcept {
     return S_ISREG(info.st_mode) && ::fcntl(fd, F_GET_SEALS) >= 0;
+}
+
+/// Whether nobody can make a memory file shorter, now or later: a seal stays.
+[[nodiscard]] inline bool is_shrink_sealed(int fd) noexcept {
+    const int seals = ::fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
 }
 
 [[nodiscard]] inline memory_kind kind_of_dma_buf(int fd) {
@@ -121,11 +150,13 @@ namespace detail {
 
 /// Takes over a descriptor of shared memory: a dma-buf, a memfd, or a file of tmpfs (POSIX shared memory).
 /// A dma-buf whose exporter cannot map it comes without a mapping.
-/// Errors: `not_a_buffer` for anything else, or when it has no bytes; then `*refused`, if any, says what it is. Else what
-/// fstat(2), lseek(2) or mmap(2) say. The descriptor is closed then.
-[[nodiscard]] inline memory_object open_memory(unique_fd fd, std::error_code& ec, std::string* refused = nullptr) {
+/// Errors: `not_a_buffer` for anything else, or when it has no bytes; then `*refused`, if any, says what it is. `not_sealed`
+/// as `options` have it. Else what fstat(2), lseek(2) or mmap(2) say. The descriptor is closed then.
+[[nodiscard]] inline memory_object open_memory(unique_fd fd, const import_options& options, std::error_code& ec,
+                                               std::string* refused = nullptr) {
     ec.clear();
     memory_object m;
+    const bool may_shrink = options.cannot_shrink && !is_shrink_sealed(fd.get()); // before the size is read
     struct stat info {};
     if (::fstat(fd.get(), &info) != 0) {
         ec = last_system_error();
@@ -137,13 +168,15 @@ namespace detail {
         if (ec == errc::no_cpu_access) { ec.clear(); }
     } else if (is_memory_file(fd.get(), info) && info.st_size > 0) {
         m.kind = memory_kind::memfd;
+        if (may_shrink) { ec = errc::not_sealed; }
         m.size = static_cast<std::size_t>(info.st_size);
-        m.cpu = mapping::map(fd.get(), m.size, ec);
+        if (!ec) { m.cpu = mapping::map(fd.get(), m.size, ec); }
     } else {
         ec = errc::not_a_buffer;
     }
     if (ec == errc::not_a_buffer && refused != nullptr) { *refused = describe_descriptor(fd.get()); }
     if (ec) { return {}; }
+    m.extent = m.size;
     m.identity = {info.st_dev, info.st_ino};
     m.fd = std::move(fd);
     return m;

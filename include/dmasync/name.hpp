@@ -2,6 +2,8 @@
 #pragma once
 /// \file name.hpp  A short name that is copied, never pointed to.
 
+#include <dmasync/detail/lifetimebound.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -23,7 +25,7 @@ public:
     }
     constexpr name(const char* text) noexcept : name{std::string_view{text}} {} // NOLINT(google-explicit-constructor)
 
-    [[nodiscard]] constexpr std::string_view view() const noexcept { return {text_.data()}; }
+    [[nodiscard]] constexpr std::string_view view() const noexcept DMASYNC_LIFETIMEBOUND { return {text_.data()}; }
     [[nodiscard]] constexpr bool empty() const noexcept { return text_[0] == '\0'; }
 
 private:

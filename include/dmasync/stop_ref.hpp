@@ -2,6 +2,8 @@
 #pragma once
 /// \file stop_ref.hpp  A stop token on loan.
 
+#include <dmasync/detail/lifetimebound.hpp>
+
 #include <stop_token>
 
 namespace dmasync {
@@ -11,7 +13,8 @@ namespace dmasync {
 class stop_ref {
 public:
     constexpr stop_ref() noexcept = default;
-    constexpr stop_ref(const std::stop_token& t) noexcept : token_{&t} {} // NOLINT(google-explicit-constructor)
+    // NOLINTNEXTLINE(google-explicit-constructor)
+    constexpr stop_ref(const std::stop_token& t DMASYNC_LIFETIMEBOUND) noexcept : token_{&t} {}
 
     [[nodiscard]] const std::stop_token* get() const noexcept { return token_; }
 

@@ -5,6 +5,7 @@
 #include <dmasync/detail/back_off.hpp>
 #include <dmasync/detail/detached.hpp>
 #include <dmasync/detail/threading.hpp>
+#include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 
 #include <atomic>
@@ -44,7 +45,9 @@ public:
     [[nodiscard]] final_awaiter final_suspend() const noexcept { return {}; }
 
     /// Runs the task until it first suspends. Returns: whether it has ended on this thread by then.
+    /// Errors: aborts when it has been started before: it would be resumed at its end, or where it waits.
     [[nodiscard]] bool start(std::coroutine_handle<> self) noexcept {
+        if (starter_ != detail::thread_id{}) [[unlikely]] { misuse("a task is run or awaited twice"); }
         starter_ = detail::this_thread_id();
         self.resume();
         return ended_in_start_;
@@ -67,7 +70,7 @@ private:
     }
 
     detail::atomic<void*> continuation_{nullptr};
-    detail::thread_id starter_{};
+    detail::thread_id starter_{}; // none before it starts
     bool ended_in_start_ = false; // written and read by the starter only
 };
 
@@ -131,12 +134,12 @@ private:
 
 /// A coroutine that starts when it is awaited and gives one `T`. Move-only; destroying it destroys its coroutine.
 ///
-/// Run by `loop.run(task)` or by awaiting it. An exception that leaves it is thrown where it is awaited. A loop that
+/// Run by `loop.run(task)` or by awaiting it, once: twice, or after it has been moved from, prints a line and aborts. An exception that leaves it is thrown where it is awaited. A loop that
 /// awaits tasks that never suspend does not grow the stack.
 /// Threads: goes on wherever the last thing it awaited resumed it, and so does who awaits it.
 /// Traps:   pass state as parameters; a lambda's captures die with the lambda, not with the coroutine.
 template <class T = void>
-class [[nodiscard]] task {
+class [[nodiscard]] [[gnu::warn_unused]] task {
 public:
     using promise_type = detail::task_promise<T>;
 
@@ -152,7 +155,10 @@ public:
     class awaiter {
     public:
         explicit awaiter(std::coroutine_handle<promise_type> c) noexcept : coroutine_{c} {}
-        [[nodiscard]] bool await_ready() const noexcept { return coroutine_.promise().start(coroutine_); }
+        [[nodiscard]] bool await_ready() const noexcept {
+            if (!coroutine_) [[unlikely]] { detail::misuse("a task is run or awaited that has been moved from"); }
+            return coroutine_.promise().start(coroutine_);
+        }
         void await_suspend(std::coroutine_handle<> h) const noexcept { coroutine_.promise().continue_with(h); }
         T await_resume() const { return coroutine_.promise().take(); }
 
@@ -160,7 +166,7 @@ public:
         std::coroutine_handle<promise_type> coroutine_;
     };
 
-    /// Runs the task. Once; the task outlives the `co_await` expression, as it does when it is a temporary of it.
+    /// Runs the task. The task outlives the `co_await` expression, as it does when it is a temporary of it.
     [[nodiscard]] awaiter operator co_await() const noexcept { return awaiter{coroutine_}; }
 
     /// Runs a loop, and the task on it, until the task is done: `loop.run(task)` calls this.

@@ -72,7 +72,8 @@ struct device_place {
         dmasync::detail::memory_object memory;
         memory.kind = dmasync::memory_kind::dma_buf;
         memory.size = 8;
-        screen = buffers::add(*media, std::move(memory), "screen");
+        dmasync::errc clash{};
+        screen = buffers::add(*media, std::move(memory), "screen", clash);
         kernel = {};
     }
     device_place(const device_place&) = delete;

@@ -83,6 +83,13 @@ enum class thread_id : std::uint32_t {}; // 0 is no thread's
 
 [[nodiscard]] inline thread_id this_thread_id() noexcept { return thread_id{interleave::this_thread()}; }
 
+/// Which loop a thread is in is not modelled: null whenever it is looked at.
+template <class T>
+[[nodiscard]] T*& own_pointer() noexcept {
+    static T* nothing = nullptr;
+    return nothing = nullptr;
+}
+
 inline void compiler_fence() noexcept {} // steps are in the order of the program
 [[nodiscard]] inline bool has_process_fence() noexcept { return true; }
 [[nodiscard]] inline bool process_fence(interleave::where at = interleave::where::current()) noexcept {

@@ -99,6 +99,13 @@ struct thread_id {
     return {sim::counts_as_one_thread ? 1 : sim::current_thread() + 2};
 }
 
+/// Which loop a thread is in is not modelled: null whenever it is looked at.
+template <class T>
+[[nodiscard]] T*& own_pointer() noexcept {
+    static T* nothing = nullptr;
+    return nothing = nullptr;
+}
+
 inline void compiler_fence() noexcept { sim::point(); }
 [[nodiscard]] inline bool has_process_fence() noexcept { return true; }
 [[nodiscard]] inline bool process_fence() noexcept {

@@ -194,8 +194,8 @@ TEST_CASE("a card's buffer that is exported twice is one buffer") {
 TEST_CASE("a card's buffer is the same when it is exported again after all its descriptors were closed") {
     fixture f;
     const support::dumb_buffer dumb{"vgem", size};
-    const auto before = detail::open_memory(dumb.share(), f.ec).identity;
-    CHECK(before == detail::open_memory(dumb.share(), f.ec).identity);
+    const auto before = detail::open_memory(dumb.share(), {}, f.ec).identity;
+    CHECK(before == detail::open_memory(dumb.share(), {}, f.ec).identity);
 }
 
 TEST_CASE("what a card has imported and exports again is the buffer that it was") {

@@ -17,7 +17,7 @@ public:
     /// What a system call answered, or an `errc` that has been made an error code before.
     [[nodiscard]] static failure from(const std::error_code& ec) noexcept {
         failure f{static_cast<errc>(ec.value())};
-        if (ec && ec.category() != dmasync::error_category()) { f.value_ = -ec.value(); }
+        if (ec && !is_category_of_errc(ec.category())) { f.value_ = -ec.value(); }
         return f;
     }
 

@@ -21,7 +21,7 @@ namespace dmasync {
 /// operation is made of it only when something is out of the ordinary. `Asked` says what for: `acquire_fast` and `wait_fast`
 /// are those common ways, `begin` makes the operation.
 template <class Asked>
-class [[nodiscard]] lock_awaitable : Asked {
+class [[nodiscard]] [[gnu::warn_unused]] lock_awaitable : Asked {
 public:
     using guard_type = typename Asked::guard_type;
 

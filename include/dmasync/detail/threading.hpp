@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <climits>
 #include <cstdint>
@@ -19,6 +20,7 @@
 
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,11 +35,11 @@ using mutex = std::mutex; // around system calls; what is in memory has a spin_l
 /// Tells living threads apart. That of a thread which has ended may be another one's by now; null is no thread's.
 using thread_id = const void*;
 
-/// For processors whose way of telling is not known here. Not inlined, so that its result is not kept for longer than a call.
-[[nodiscard, gnu::noinline]] inline thread_id own_address() noexcept {
-    static thread_local char here;
+/// For processors whose way of telling is not known here. Not an address of a variable of the thread's: each shared object
+/// that hides its symbols has its own. Not inlined, so that its result is not kept for longer than a call.
+[[nodiscard, gnu::noinline]] inline thread_id thread_of_libc() noexcept {
     asm volatile("");
-    return &here;
+    return std::bit_cast<thread_id>(::pthread_self());
 }
 
 /// Where the thread keeps what is its own: one instruction, where the standard library calls a function. Asked for anew
@@ -52,8 +54,17 @@ using thread_id = const void*;
     asm volatile("mrs %0, tpidr_el0" : "=r"(id));
     return id;
 #else
-    return own_address();
+    return thread_of_libc();
 #endif
+}
+
+/// A pointer of the calling thread's own, null at first: one for each `T`, in each shared object that hides its symbols. Not
+/// inlined, so that the reference is not kept for longer than a call.
+template <class T>
+[[nodiscard, gnu::noinline]] T*& own_pointer() noexcept {
+    static thread_local T* pointer = nullptr;
+    asm volatile("");
+    return pointer;
 }
 
 /// Keeps the compiler from moving memory accesses across it. The processor may: see `process_fence`.

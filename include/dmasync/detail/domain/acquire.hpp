@@ -177,10 +177,11 @@ public:
         }
     }
 
-    /// Whether the calling thread is the one that runs the domain's loop.
+    /// Whether the calling thread is in a turn of a loop, be it the domain's or another one: it must not block then.
     [[nodiscard]] static bool is_loop_thread(domain_state& d) noexcept {
+        if (event_loop::current() != nullptr) { return true; }
         const lock_section s{d};
-        return s->open && s->loop.in_this_thread();
+        return s->open && (s->loop.in_this_thread() || s->loop.current_where_made() != nullptr);
     }
 
     // ---- to give up --------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -24,7 +25,8 @@ namespace dmasync::detail {
 class buffers {
 public:
     /// A buffer for this memory: the one there is, or a new one. The caller owns one handle of it.
-    [[nodiscard]] static buffer_state* add(domain_state& d, memory_object memory, dmasync::name name) {
+    /// Returns: null with `why` when the memory clashes with that of another buffer.
+    [[nodiscard]] static buffer_state* add(domain_state& d, memory_object memory, dmasync::name name, errc& why) {
         const memory_identity identity = memory.identity;
         auto fresh = std::make_unique<buffer_state>(d, d.policy, std::move(memory), name);
         buffer_registry one;
@@ -32,7 +34,10 @@ public:
         fresh->node = one.extract(one.begin());
 
         const lock_section s{d};
-        if (const auto found = s->registry.find(identity); found != s->registry.end()) {
+        const auto found = s->registry.lower_bound(identity);
+        why = clash_beside(s, found, fresh->memory);
+        if (why != errc{}) { return nullptr; }
+        if (found != s->registry.end() && found->first == identity) {
             buffer_state& b = *found->second;
             add_handle(b);
             b.state &= ~buffer_node::orphan;
@@ -116,6 +121,14 @@ public:
     }
 
 private:
+    /// Why there cannot be a buffer of `memory` between those before and at `next`. Others are not looked at: adopted memory is
+    /// in the order of its addresses, and none of it overlaps.
+    [[nodiscard]] static errc clash_beside(locked d, buffer_registry::const_iterator next,
+                                           const memory_object& memory) noexcept {
+        const errc clash = next == d->registry.end() ? errc{} : next->second->memory.clash(memory);
+        return clash != errc{} || next == d->registry.begin() ? clash : std::prev(next)->second->memory.clash(memory);
+    }
+
     static void close(critical_section& s, buffer_state& b) noexcept {
         core::unregister(s, b);
         b.state |= buffer_node::closed;

@@ -91,8 +91,8 @@ public:
     }
 
     static void adopt_device_options(claim& c, const lock_options& options) noexcept {
-        c.wait_for_fences = options.fences;
-        c.brackets = options.cpu_access;
+        c.wait_for_fences = options.fences.value_or(fences::wait);
+        c.brackets = options.cpu_access.value_or(cpu_access::tracked);
         c.fence_timeout = options.fence_timeout.value_or(c.lease);
         c.deadline = options.deadline;
     }
