@@ -55,8 +55,9 @@ private:
 
     explicit epoll_loop(std::error_code* ec)
         : wake_{failure_},
-          epoll_{::epoll_create1(EPOLL_CLOEXEC)},
-          timer_{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)} {
+          epoll_{detail::above_standard_streams(unique_fd{::epoll_create1(EPOLL_CLOEXEC)})},
+          timer_{detail::above_standard_streams(
+              unique_fd{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)})} {
         if (!failure_ && (!epoll_ || !timer_)) { failure_ = detail::last_system_error(); }
         if (!failure_) { failure_ = add(wake_.get(), EPOLLIN, wake_key); }
         if (!failure_) { failure_ = add(timer_.get(), EPOLLIN, timer_key); }
@@ -112,7 +113,7 @@ private:
         }
         std::error_code ec = add(w.fd, events_of(w), key);
         if (ec == std::errc::file_exists) { // watched already: by another descriptor of the same file
-            duplicates_[w.slot].reset(::fcntl(w.fd, F_DUPFD_CLOEXEC, 0));
+            duplicates_[w.slot].reset(::fcntl(w.fd, F_DUPFD_CLOEXEC, detail::lowest_fd));
             ec = duplicates_[w.slot] ? add(duplicates_[w.slot].get(), events_of(w), key) : detail::last_system_error();
         }
         if (ec == std::errc::operation_not_permitted) { // a regular file, say: never waits

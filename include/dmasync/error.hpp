@@ -2,8 +2,9 @@
 #pragma once
 /// \file error.hpp  What can go wrong, as values of one `std::error_code` category.
 
+#include <dmasync/detail/standard_error.hpp>
+
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -170,7 +171,7 @@ template <class Allocating>
 
 /// A broken contract that leaves no safe way on (an object destroyed under its users, say): says which, and stops.
 [[noreturn]] inline void misuse(const char* what) noexcept {
-    std::fprintf(stderr, "dmasync: misuse: %s\n", what);
+    print_line("misuse: ", what);
     std::abort();
 }
 

@@ -145,7 +145,11 @@ namespace detail {
     if (ec == errc::not_a_buffer && refused != nullptr) { *refused = describe_descriptor(fd.get()); }
     if (ec) { return {}; }
     m.identity = {info.st_dev, info.st_ino};
-    m.fd = std::move(fd);
+    m.fd = above_standard_streams(std::move(fd));
+    if (!m.fd) {
+        ec = last_system_error();
+        return {};
+    }
     return m;
 }
 

@@ -6,6 +6,7 @@
 #include <dmasync/detail/watch_table.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/unique_fd.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -71,8 +72,15 @@ private:
             ::io_uring_queue_exit(&ring_);
             result = -ENOSYS;
         }
-        if (result < 0) { ring_.ring_fd = -1; }
-        return result < 0 ? std::error_code{-result, std::system_category()} : std::error_code{};
+        if (result < 0) {
+            ring_.ring_fd = -1;
+            return {-result, std::system_category()};
+        }
+        unique_fd lifted = detail::above_standard_streams(unique_fd{ring_.ring_fd});
+        const std::error_code ec = lifted ? std::error_code{} : detail::last_system_error();
+        ring_.ring_fd = ring_.enter_ring_fd = lifted.release();
+        if (ec) { ::io_uring_queue_exit(&ring_); } // its memory
+        return ec;
     }
 
     /// A timer is moved by IORING_TIMEOUT_UPDATE, which came with Linux 5.11 and has no flag of its own: an older kernel

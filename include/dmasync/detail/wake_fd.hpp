@@ -16,7 +16,8 @@ namespace dmasync::detail {
 /// Owns an eventfd. Threads: `signal` from any.
 class wake_fd {
 public:
-    explicit wake_fd(std::error_code& ec) noexcept : fd_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
+    explicit wake_fd(std::error_code& ec) noexcept
+        : fd_{above_standard_streams(unique_fd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)})} {
         ec = fd_ ? std::error_code{} : last_system_error();
     }
 
