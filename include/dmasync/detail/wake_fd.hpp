@@ -5,6 +5,7 @@
 #include <dmasync/error.hpp>
 #include <dmasync/unique_fd.hpp>
 
+#include <cerrno>
 #include <cstdint>
 #include <system_error>
 
@@ -23,10 +24,12 @@ public:
 
     [[nodiscard]] int get() const noexcept { return fd_.get(); }
 
-    /// Makes it readable. Cannot fail but by overflow, and then it is readable.
+    /// Makes it readable. Cannot fail but by overflow, and then it is readable. May be called by a signal handler.
     void signal() const noexcept {
+        const int before = errno;
         const std::uint64_t one = 1;
         static_cast<void>(::write(fd_.get(), &one, sizeof one));
+        errno = before;
     }
 
     /// Makes it unreadable.
