@@ -138,10 +138,10 @@ public:
     ///           Thrown as std::system_error, or set in a trailing std::error_code.
     /// Threads:  the loop's; resumes there.
     /// Lifetime: the fence, the stop token and the error code outlive the `co_await` expression.
-    [[nodiscard]] fence_wait_awaitable wait(event_loop& loop, const fence_wait_options& options = {}) const noexcept {
+    [[nodiscard]] fence_wait_awaitable wait(event_loop& loop, const wait_options& options = {}) const noexcept {
         return {loop, fd_.get(), options, nullptr};
     }
-    [[nodiscard]] fence_wait_awaitable wait(event_loop& loop, const fence_wait_options& options,
+    [[nodiscard]] fence_wait_awaitable wait(event_loop& loop, const wait_options& options,
                                             std::error_code& ec) const noexcept {
         return {loop, fd_.get(), options, &ec};
     }
