@@ -286,12 +286,13 @@ private:
     bool turn(bool may_block) noexcept {
         constexpr unsigned turns_without_kernel = 61;
         const bool worked = run_batch();
+        const bool idle = local_ == nullptr && !worked;
+        if (!idle && may_block && ++turns_ % turns_without_kernel != 0) { return true; }
         if (is_broken()) [[unlikely]] {
             end_waits();
-            return worked || local_ != nullptr;
+            return !idle;
         }
-        const bool idle = local_ == nullptr && !worked;
-        if (idle || !may_block || ++turns_ % turns_without_kernel == 0) { look(may_block && idle); }
+        look(may_block && idle);
         return true;
     }
 
@@ -424,7 +425,7 @@ private:
 
     /// A look at the clock costs as much as a short piece of work: it is taken after a few, and after each once they are long.
     [[nodiscard]] bool clock_has_ticked() noexcept {
-        constexpr unsigned few = 4;
+        constexpr unsigned few = 8;
         const time_point time = has_virtual_time() ? time_point{} : coarse_clock();
         const bool ticked = std::exchange(last_tick_, time) != time;
         calls_before_clock_ = ticked ? 1 : few;
