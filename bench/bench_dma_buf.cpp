@@ -48,9 +48,9 @@ void start_and_end_by_hand(benchmark::State& state) {
     const studio s{state};
     std::uint64_t count = 0;
     for (auto _ : state) {
-        const std::error_code started = dma_buf::start_cpu_access(s.buffers[0].fd(), access::read);
+        const std::error_code started = dma_buf::start_cpu_access(s.buffers[0].fd(), access_mode::read);
         benchmark::ClobberMemory();
-        const std::error_code ended = dma_buf::end_cpu_access(s.buffers[0].fd(), access::read);
+        const std::error_code ended = dma_buf::end_cpu_access(s.buffers[0].fd(), access_mode::read);
         count += !started && !ended ? 1 : 0;
     }
     s.expect_count(state, count);
@@ -60,7 +60,7 @@ BENCHMARK(start_and_end_by_hand);
 void poll_by_hand(benchmark::State& state) {
     const studio s{state};
     std::uint64_t count = 0;
-    for (auto _ : state) { count += dma_buf::is_idle(s.buffers[0].fd(), access::read) ? 1 : 0; }
+    for (auto _ : state) { count += dma_buf::is_idle(s.buffers[0].fd(), access_mode::read) ? 1 : 0; }
     s.expect_count(state, count);
 }
 BENCHMARK(poll_by_hand);

@@ -66,7 +66,7 @@ task<> lock_again(studio& s, lock_set& set) {
 }
 void lock_set_4(studio& s) {
     lock_set set{s.media};
-    for (std::size_t i = 0; i < 4; ++i) { set.add(s.buffers[i], access::write); }
+    for (std::size_t i = 0; i < 4; ++i) { set.add(s.buffers[i], access_mode::write); }
     s.loop.run(lock_again(s, set));
 }
 

@@ -83,8 +83,8 @@ TEST_CASE("a set that finds no memory for one more buffer is as it was, and lock
     const buffer a = media.adopt(std::span{memory}.first(1));
     const buffer b = media.adopt(std::span{memory}.last(1));
     lock_set set{media};
-    set.add(a, access::write);
-    const int failures = fail_each_allocation([&](std::error_code& ec) { set.add(b, access::write, ec); },
+    set.add(a, access_mode::write);
+    const int failures = fail_each_allocation([&](std::error_code& ec) { set.add(b, access_mode::write, ec); },
                                               [&] {
                                                   CHECK(set.size() == 1);
                                                   CHECK(set.try_lock());

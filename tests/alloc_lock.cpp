@@ -72,7 +72,7 @@ task<long> measured(domain& media, Measure measure) {
     std::array<buffer, 4> b;
     for (buffer& each : b) { each = media.allocate(64, {}, {.from = memory_kind::memfd}); }
     lock_set set{media, "frame"};
-    for (const buffer& each : b) { set.add(each, access::write); }
+    for (const buffer& each : b) { set.add(each, access_mode::write); }
     int refused = co_await lock_and_unlock(media, b, set, 1); // the first lock of all sets the lease timer
     task<int> many = lock_and_unlock(media, b, set, rounds);
     measure.begin();

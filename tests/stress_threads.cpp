@@ -59,7 +59,7 @@ struct plan {
         const std::size_t size = 1 + random() % 4;
         for (std::size_t i = 0; i < size; ++i) {
             const bool writes = random() % 2 == 0;
-            set.add(buffers[order[i]], writes ? access::read_write : access::read);
+            set.add(buffers[order[i]], writes ? access_mode::read_write : access_mode::read);
             wanted.push_back({order[i], writes});
         }
     }

@@ -16,8 +16,8 @@ using namespace dmasync::detail;
 
 namespace {
 
-constexpr auto r = access::read;
-constexpr auto w = access::write;
+constexpr auto r = access_mode::read;
+constexpr auto w = access_mode::write;
 
 /// Buffers and claims of a small world, driven by hand.
 class world {
@@ -35,7 +35,7 @@ public:
 
     struct wish {
         std::size_t buffer;
-        access mode;
+        access_mode mode;
     };
 
     acquisition& make(const std::vector<wish>& wishes) {
@@ -129,7 +129,7 @@ using acquisition = world::acquisition;
 TEST_CASE("readers share a buffer, a writer is alone") {
     world x{1};
     CHECK(x.arrive({{0, r}}).state == acquisition::held);
-    CHECK(x.arrive({{0, access::dma_read}}).state == acquisition::held);
+    CHECK(x.arrive({{0, access_mode::dma_read}}).state == acquisition::held);
     CHECK(x.arrive({{0, w}}).state == acquisition::waiting);
 }
 
@@ -243,7 +243,7 @@ TEST_CASE("a set is refused for a fault of any of its buffers, and nothing of it
 TEST_CASE("a token grows with every grant that conflicts with an earlier one, and not with readers that share") {
     world x{1};
     std::vector<std::uint64_t> tokens;
-    const auto grant = [&](access mode) {
+    const auto grant = [&](access_mode mode) {
         acquisition& a = x.arrive({{0, mode}});
         tokens.push_back(x.nodes[0].token());
         x.leave(a);
@@ -261,7 +261,7 @@ TEST_CASE("a token grows with every grant that conflicts with an earlier one, an
 
 TEST_CASE("a revoked hold keeps its old token, and the buffer's has grown") {
     world x{1};
-    for (const access mode : {r, w}) {
+    for (const access_mode mode : {r, w}) {
         acquisition& a = x.arrive({{0, mode}});
         decisions out;
         x.policy.revoke(a.node, out);

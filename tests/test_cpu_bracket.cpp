@@ -36,7 +36,7 @@ struct fixture {
     buffer b = media.import(memory.duplicate());
 
     /// Locks and unlocks once.
-    void use(dmasync::access mode, cpu_access how = cpu_access::tracked) {
+    void use(access_mode mode, cpu_access how = cpu_access::tracked) {
         lock_set set{media, "use", {.cpu_access = how}};
         set.add(b, mode);
         CHECK(set.try_lock());
@@ -49,39 +49,51 @@ struct fixture {
 
 TEST_CASE("the first use by the CPU opens a bracket, and further ones of its kind need none") {
     fixture f;
-    f.use(access::read);
+    f.use(access_mode::read);
     CHECK(f.told() == "START(R)");
-    f.use(access::read);
+    f.use(access_mode::read);
     CHECK(f.told().empty());
 }
 
 TEST_CASE("the first use by a device needs no bracket") {
     fixture f;
-    f.use(access::dma_write);
-    f.use(access::dma_read);
+    f.use(access_mode::dma_write);
+    f.use(access_mode::dma_read);
     CHECK(f.told().empty());
 }
 
 TEST_CASE("the kernel is told when the use changes between CPU and devices, and only then") {
     struct step {
-        dmasync::access use;
+        access_mode use;
         const char* told;
     };
     const std::vector<std::vector<step>> stories{
-        {{access::dma_write, ""}, {access::read, "START(R)"}, {access::read, ""}, {access::dma_write, "END(R)"}},
-        {{access::dma_write, ""}, {access::write, "START(RW)"}, {access::dma_read, "END(RW)"}},
-        {{access::dma_write, ""}, {access::read_write, "START(RW)"}, {access::read, ""}, {access::dma_read, "END(RW)"}},
-        {{access::write, "START(RW)"},
-         {access::write, ""},
-         {access::dma_read_write, "END(RW)"},
-         {access::read, "START(R)"}},
-        {{access::read, "START(R)"}, {access::write, "END(R) START(RW)"}, {access::dma_read, "END(RW)"}},
-        {{access::write, "START(RW)"}, {access::dma_read, "END(RW)"}, {access::read, ""}, {access::dma_read, ""}},
-        {{access::write, "START(RW)"},
-         {access::dma_read, "END(RW)"},
-         {access::write, "START(RW)"},
-         {access::dma_read, "END(RW)"}},
-        {{access::read, "START(R)"}, {access::dma_read, "END(R)"}, {access::dma_write, ""}, {access::read, "START(R)"}},
+        {{access_mode::dma_write, ""},
+         {access_mode::read, "START(R)"},
+         {access_mode::read, ""},
+         {access_mode::dma_write, "END(R)"}},
+        {{access_mode::dma_write, ""}, {access_mode::write, "START(RW)"}, {access_mode::dma_read, "END(RW)"}},
+        {{access_mode::dma_write, ""},
+         {access_mode::read_write, "START(RW)"},
+         {access_mode::read, ""},
+         {access_mode::dma_read, "END(RW)"}},
+        {{access_mode::write, "START(RW)"},
+         {access_mode::write, ""},
+         {access_mode::dma_read_write, "END(RW)"},
+         {access_mode::read, "START(R)"}},
+        {{access_mode::read, "START(R)"}, {access_mode::write, "END(R) START(RW)"}, {access_mode::dma_read, "END(RW)"}},
+        {{access_mode::write, "START(RW)"},
+         {access_mode::dma_read, "END(RW)"},
+         {access_mode::read, ""},
+         {access_mode::dma_read, ""}},
+        {{access_mode::write, "START(RW)"},
+         {access_mode::dma_read, "END(RW)"},
+         {access_mode::write, "START(RW)"},
+         {access_mode::dma_read, "END(RW)"}},
+        {{access_mode::read, "START(R)"},
+         {access_mode::dma_read, "END(R)"},
+         {access_mode::dma_write, ""},
+         {access_mode::read, "START(R)"}},
     };
     for (const std::vector<step>& story : stories) {
         fixture f;
@@ -105,7 +117,7 @@ TEST_CASE("readers that share a buffer share its bracket") {
 
 TEST_CASE("nobody reads before the bracket is open, be it that another one is opening it") {
     fixture f;
-    f.use(access::dma_write);
+    f.use(access_mode::dma_write);
     for (int round = 0; round < 20; ++round) {
         std::array<std::thread, 2> readers;
         for (std::thread& t : readers) {
@@ -116,7 +128,7 @@ TEST_CASE("nobody reads before the bracket is open, be it that another one is op
         }
         for (std::thread& t : readers) { t.join(); }
         CHECK(f.told() == "START(R)");
-        f.use(access::dma_write);
+        f.use(access_mode::dma_write);
         CHECK(f.told() == "END(R)");
     }
 }
@@ -129,20 +141,20 @@ TEST_CASE("what the kernel says at the begin of a bracket is what the lock says,
         static_cast<void>(try_lock(read(f.b), ec));
         CHECK(ec == std::error_code{error, std::system_category()});
         CHECK(f.media.counters().granted_at_once == 0);
-        f.use(access::write); // free, and the bracket still to be opened
+        f.use(access_mode::write); // free, and the bracket still to be opened
         CHECK(f.told().ends_with("START(RW)"));
     }
 }
 
 TEST_CASE("what the kernel says at the end of a bracket is what the device's lock says") {
     fixture f;
-    f.use(access::write);
+    f.use(access_mode::write);
     f.memory.inject(DMA_BUF_IOCTL_SYNC, EIO, 1);
     std::error_code ec;
     static_cast<void>(try_lock(dma_read(f.b), ec));
     CHECK(ec == std::errc::io_error);
     static_cast<void>(f.told());
-    f.use(access::dma_read);
+    f.use(access_mode::dma_read);
     CHECK(f.told() == "END(RW)");
 }
 
@@ -158,17 +170,17 @@ TEST_CASE("signals and short shortages do not keep the kernel from being told") 
 
 TEST_CASE("a bracket that is open when the buffer goes is closed") {
     fixture f;
-    f.use(access::write);
+    f.use(access_mode::write);
     f.b = {};
     CHECK(f.told() == "START(RW) END(RW)");
 }
 
 TEST_CASE("always: every hold by the CPU has a bracket of its own") {
     fixture f;
-    f.use(access::read, cpu_access::always);
-    f.use(access::write, cpu_access::always);
+    f.use(access_mode::read, cpu_access::always);
+    f.use(access_mode::write, cpu_access::always);
     CHECK(f.told() == "START(R) END(R) START(RW) END(RW)");
-    f.use(access::dma_read, cpu_access::always);
+    f.use(access_mode::dma_read, cpu_access::always);
     CHECK(f.told().empty());
 }
 
@@ -209,7 +221,7 @@ TEST_CASE("always: a hold that lost its buffer leaves its bracket to the next de
     f.loop.advance(5s);
     CHECK(held.unlock() == errc::lease_expired);
     CHECK(f.told() == "START(RW)");
-    f.use(access::dma_read);
+    f.use(access_mode::dma_read);
     CHECK(f.told() == "END(RW)");
 }
 

@@ -53,13 +53,13 @@ TEST_CASE("a lock of idle dma-bufs is granted in place") {
 
 TEST_CASE("a reader waits for the fences of writers, and for no others") {
     fixture f;
-    support::fake_fence reading = f.camera.add_fence(access::dma_read);
+    support::fake_fence reading = f.camera.add_fence(access_mode::dma_read);
     waiter beside;
     beside.start({}, read(f.a));
     CHECK(beside.done());
     beside.held.unlock();
 
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a));
     f.loop.run_ready();
@@ -75,8 +75,8 @@ TEST_CASE("a reader waits for the fences of writers, and for no others") {
 TEST_CASE("a writer waits for the fences of readers and writers, in whatever order they end") {
     for (const bool reader_first : {true, false}) {
         fixture f;
-        support::fake_fence reading = f.camera.add_fence(access::dma_read);
-        support::fake_fence writing = f.camera.add_fence(access::dma_write);
+        support::fake_fence reading = f.camera.add_fence(access_mode::dma_read);
+        support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
         waiter w;
         w.start({}, write(f.a));
         f.loop.run_ready();
@@ -91,8 +91,8 @@ TEST_CASE("a writer waits for the fences of readers and writers, in whatever ord
 
 TEST_CASE("a set waits for the fences of all its dma-bufs") {
     fixture f;
-    support::fake_fence one = f.camera.add_fence(access::dma_write);
-    support::fake_fence two = f.screen.add_fence(access::dma_write);
+    support::fake_fence one = f.camera.add_fence(access_mode::dma_write);
+    support::fake_fence two = f.screen.add_fence(access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a), read(f.b));
     two.signal();
@@ -105,7 +105,7 @@ TEST_CASE("a set waits for the fences of all its dma-bufs") {
 
 TEST_CASE("the lease starts when the fences have ended") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a));
     f.loop.advance(3s);
@@ -117,7 +117,7 @@ TEST_CASE("the lease starts when the fences have ended") {
 
 TEST_CASE("who is waiting for a fence keeps its place: nobody younger gets the buffer") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter first;
     waiter second;
     first.start({}, write(f.a));
@@ -138,7 +138,7 @@ TEST_CASE("who waited for a holder waits for the fence that the holder leaves be
     guard held = try_lock(write(f.a));
     waiter w;
     w.start({}, read(f.a));
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     held.unlock();
     f.loop.run_ready();
     CHECK(!w.done());
@@ -149,7 +149,7 @@ TEST_CASE("who waited for a holder waits for the fence that the holder leaves be
 
 TEST_CASE("while one waits for a fence, the loop serves others") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a));
     waiter other;
@@ -163,7 +163,7 @@ TEST_CASE("while one waits for a fence, the loop serves others") {
 
 TEST_CASE("the deadline of a lock holds for the fence as well, and the buffers go to the next") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({.deadline = f.loop.now() + 1s}, read(f.a));
     waiter next;
@@ -176,7 +176,7 @@ TEST_CASE("the deadline of a lock holds for the fence as well, and the buffers g
 
 TEST_CASE("a fence that does not end in its own time ends the lock with an error of its own") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter limited;
     waiter as_long_as_the_lease;
     limited.start({.fence_timeout = 20ms}, read(f.a));
@@ -192,7 +192,7 @@ TEST_CASE("a fence that does not end in its own time ends the lock with an error
 
 TEST_CASE("a stop request ends the wait for a fence") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     std::stop_source stop;
     const std::stop_token token = stop.get_token();
     waiter w;
@@ -206,7 +206,7 @@ TEST_CASE("a stop request ends the wait for a fence") {
 
 TEST_CASE("a fence and a stop request in one turn have one outcome, the stop request's") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     std::stop_source stop;
     const std::stop_token token = stop.get_token();
     waiter w;
@@ -221,7 +221,7 @@ TEST_CASE("a fence and a stop request in one turn have one outcome, the stop req
 
 TEST_CASE("a coroutine that is destroyed while it waits for a fence leaves nothing behind") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a));
     SUBCASE("before the loop has begun to watch") {}
@@ -234,7 +234,7 @@ TEST_CASE("a coroutine that is destroyed while it waits for a fence leaves nothi
 
 TEST_CASE("a fence that fails makes the lock that waited for it fail, and frees the buffers") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a), write(f.b));
     f.loop.run_ready();
@@ -249,8 +249,8 @@ TEST_CASE("any of the fences that are waited for may fail, whichever ends first"
     for (const bool fails_first : {true, false}) {
         for (const bool of_second : {true, false}) {
             fixture f;
-            support::fake_fence one = f.camera.add_fence(access::dma_write);
-            support::fake_fence two = f.screen.add_fence(access::dma_write);
+            support::fake_fence one = f.camera.add_fence(access_mode::dma_write);
+            support::fake_fence two = f.screen.add_fence(access_mode::dma_write);
             waiter w;
             w.start({}, read(f.a), read(f.b));
             f.loop.run_ready();
@@ -267,11 +267,11 @@ TEST_CASE("any of the fences that are waited for may fail, whichever ends first"
 
 TEST_CASE("a fence that comes while another is waited for is waited for as well, and not in the kernel") {
     fixture f;
-    support::fake_fence first = f.camera.add_fence(access::dma_write);
+    support::fake_fence first = f.camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a));
     f.loop.run_ready();
-    support::fake_fence second = f.camera.add_fence(access::dma_write);
+    support::fake_fence second = f.camera.add_fence(access_mode::dma_write);
     first.signal();
     f.loop.run_ready();
     CHECK(!w.done());
@@ -284,7 +284,7 @@ TEST_CASE("a fence that comes while another is waited for is waited for as well,
 
 TEST_CASE("who looks after fences himself does not wait for them") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({.fences = fences::ignore}, write(f.a));
     CHECK(w.done());
@@ -293,15 +293,15 @@ TEST_CASE("who looks after fences himself does not wait for them") {
 
 TEST_CASE("a set that does not wait for fences says so once for all its locks") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     lock_set set{f.media, "own", {.fences = fences::ignore}};
-    set.add(f.a, access::write);
+    set.add(f.a, access_mode::write);
     CHECK(set.try_lock());
 }
 
 TEST_CASE("try_lock does not wait for a fence, and holds nothing then") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     const guard tried = try_lock(read(f.a), write(f.b));
     CHECK(tried.error() == errc::would_block);
     CHECK(try_lock(write(f.b)));
@@ -311,7 +311,7 @@ TEST_CASE("try_lock does not wait for a fence, and holds nothing then") {
 
 TEST_CASE("a buffer that is closed while a fence is waited for is still handed over") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a));
     f.a.close();
@@ -323,7 +323,7 @@ TEST_CASE("a buffer that is closed while a fence is waited for is still handed o
 TEST_CASE("a kernel that refuses to export a fence makes the lock fail with its answer") {
     for (const int error : {EINVAL, EMFILE, ENOMEM, EBADF, EIO}) {
         fixture f;
-        support::fake_fence writing = f.camera.add_fence(access::dma_write);
+        support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
         f.camera.inject(DMA_BUF_IOCTL_EXPORT_SYNC_FILE, error, 1);
         waiter w;
         w.start({}, read(f.a));
@@ -335,7 +335,7 @@ TEST_CASE("a kernel that refuses to export a fence makes the lock fail with its 
 
 TEST_CASE("signals do not keep a lock from waiting for a fence") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     f.camera.inject(DMA_BUF_IOCTL_EXPORT_SYNC_FILE, EINTR, 100);
     waiter w;
     w.start({}, read(f.a));
@@ -350,7 +350,7 @@ TEST_CASE("a blocking lock waits for a fence, and its lease starts afterwards") 
     domain media{loop, {.report = {}}};
     support::fake_dma_buf memory;
     const buffer a = media.import(memory.duplicate());
-    support::fake_fence writing = memory.add_fence(access::dma_write);
+    support::fake_fence writing = memory.add_fence(access_mode::dma_write);
     std::thread device{[&] { writing.signal(); }};
     const guard held = blocking_lock(read(a));
     CHECK(held);
@@ -363,7 +363,7 @@ TEST_CASE("a blocking lock that waits for a fence gives up at its deadline, in i
     domain media{loop, {.report = {}}};
     support::fake_dma_buf memory;
     const buffer a = media.import(memory.duplicate());
-    support::fake_fence never = memory.add_fence(access::dma_write);
+    support::fake_fence never = memory.add_fence(access_mode::dma_write);
     std::error_code ec;
     SUBCASE("at its deadline") {
         static_cast<void>(blocking_lock(read(a), lock_options{.deadline = loop.now() + 1ms}, ec));
@@ -392,7 +392,7 @@ TEST_CASE("a blocking lock that waits for a fence gives up at its deadline, in i
 
 TEST_CASE("a blocking lock that waits for a fence fails with closed when the domain goes away") {
     support::fake_dma_buf memory;
-    support::fake_fence never = memory.add_fence(access::dma_write);
+    support::fake_fence never = memory.add_fence(access_mode::dma_write);
     manual_loop loop;
     std::optional<domain> media;
     media.emplace(loop, domain_options{.report = {}});
@@ -430,7 +430,7 @@ TEST_CASE("a granted lock whose time runs out before its loop has been told does
     std::array<std::byte, 64> bytes{};
     const buffer plain = f.media.adopt(bytes);
     guard held = try_lock(write(plain), write(f.a));
-    support::fake_fence never = f.camera.add_fence(access::dma_write);
+    support::fake_fence never = f.camera.add_fence(access_mode::dma_write);
     waiter first;
     first.start({.on = &elsewhere}, write(plain));
     waiter second;
@@ -444,7 +444,7 @@ TEST_CASE("a granted lock whose time runs out before its loop has been told does
 
 TEST_CASE("a blocking lock on the loop's own thread does not wait for a fence either") {
     fixture f;
-    support::fake_fence writing = f.camera.add_fence(access::dma_write);
+    support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     std::error_code ec;
     const auto in_loop = [&](buffer b) -> probe {
         co_await resume_on(f.loop);

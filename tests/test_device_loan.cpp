@@ -330,7 +330,7 @@ TEST_CASE("a published fence is waited for by those who do not know this library
     guard held = try_lock(dma_write(f.a));
     held.publish(f.a, f.done());
     held.unlock();
-    CHECK(!dma_buf::is_idle(f.a.fd(), access::read));
+    CHECK(!dma_buf::is_idle(f.a.fd(), access_mode::read));
     CHECK(!try_lock(read(f.a)));
     f.device.signal();
     CHECK(try_lock(read(f.a)));

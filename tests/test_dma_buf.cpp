@@ -22,8 +22,8 @@ using support::fake_fence;
 
 namespace {
 
-constexpr std::array every_access{access::read,     access::write,     access::read_write,
-                                  access::dma_read, access::dma_write, access::dma_read_write};
+constexpr std::array every_access{access_mode::read,     access_mode::write,     access_mode::read_write,
+                                  access_mode::dma_read, access_mode::dma_write, access_mode::dma_read_write};
 
 std::error_code system_error(int error) { return {error, std::system_category()}; }
 
@@ -55,7 +55,7 @@ TEST_CASE("signals and a driver that is short of something are outlasted") {
     const fake_dma_buf b;
     b.inject(DMA_BUF_IOCTL_SYNC, EINTR, 1000);
     b.inject(DMA_BUF_IOCTL_SYNC, EAGAIN, 3);
-    CHECK_FALSE(dma_buf::start_cpu_access(b.fd(), access::read));
+    CHECK_FALSE(dma_buf::start_cpu_access(b.fd(), access_mode::read));
     CHECK(b.log() == "START(R)");
     CHECK(support::injections_left(b.fd()) == 0);
 }
@@ -63,7 +63,7 @@ TEST_CASE("signals and a driver that is short of something are outlasted") {
 TEST_CASE("a driver that is short of something for ever is given up on") {
     const fake_dma_buf b;
     b.inject(DMA_BUF_IOCTL_SYNC, EAGAIN, 1000);
-    CHECK(dma_buf::start_cpu_access(b.fd(), access::read) == system_error(EAGAIN));
+    CHECK(dma_buf::start_cpu_access(b.fd(), access_mode::read) == system_error(EAGAIN));
     CHECK(b.log().empty());
     CHECK(support::injections_left(b.fd()) > 900); // it was not asked in a hot loop
 }
@@ -73,61 +73,61 @@ TEST_CASE("what the kernel answers is passed on, by every request") {
     std::error_code ec;
     for (const int error : {EBADF, EINVAL, EIO, ENOMEM, ENOTTY}) {
         b.inject(DMA_BUF_IOCTL_SYNC, error, 2);
-        CHECK(dma_buf::start_cpu_access(b.fd(), access::write) == system_error(error));
-        CHECK(dma_buf::end_cpu_access(b.fd(), access::write) == system_error(error));
+        CHECK(dma_buf::start_cpu_access(b.fd(), access_mode::write) == system_error(error));
+        CHECK(dma_buf::end_cpu_access(b.fd(), access_mode::write) == system_error(error));
         b.inject(DMA_BUF_IOCTL_EXPORT_SYNC_FILE, error);
-        CHECK(!dma_buf::export_fence(b.fd(), access::read, ec));
+        CHECK(!dma_buf::export_fence(b.fd(), access_mode::read, ec));
         CHECK(ec == system_error(error));
         b.inject(DMA_BUF_IOCTL_IMPORT_SYNC_FILE, error);
-        dma_buf::import_fence(b.fd(), fake_fence{}.file(), access::write, ec);
+        dma_buf::import_fence(b.fd(), fake_fence{}.file(), access_mode::write, ec);
         CHECK(ec == system_error(error));
         b.inject(DMA_BUF_SET_NAME_B, error);
         CHECK(dma_buf::set_name(b.fd(), "name") == system_error(error));
     }
-    CHECK(b.pending(access::write) == 0);
+    CHECK(b.pending(access_mode::write) == 0);
 }
 
 TEST_CASE("what is no dma-buf is told so, by every request") {
     const unique_fd memory{::memfd_create("memory", MFD_CLOEXEC)};
     std::error_code ec;
-    CHECK(dma_buf::start_cpu_access(memory.get(), access::read) == errc::not_a_dma_buf);
-    CHECK(dma_buf::end_cpu_access(memory.get(), access::read) == errc::not_a_dma_buf);
+    CHECK(dma_buf::start_cpu_access(memory.get(), access_mode::read) == errc::not_a_dma_buf);
+    CHECK(dma_buf::end_cpu_access(memory.get(), access_mode::read) == errc::not_a_dma_buf);
     CHECK(dma_buf::set_name(memory.get(), "name") == errc::not_a_dma_buf);
-    CHECK(!dma_buf::export_fence(memory.get(), access::read, ec));
+    CHECK(!dma_buf::export_fence(memory.get(), access_mode::read, ec));
     CHECK(ec == errc::not_a_dma_buf);
-    dma_buf::import_fence(memory.get(), fake_fence{}.file(), access::read, ec);
+    dma_buf::import_fence(memory.get(), fake_fence{}.file(), access_mode::read, ec);
     CHECK(ec == errc::not_a_dma_buf);
-    CHECK(dma_buf::start_cpu_access(-1, access::read) == std::errc::bad_file_descriptor);
+    CHECK(dma_buf::start_cpu_access(-1, access_mode::read) == std::errc::bad_file_descriptor);
 }
 
 // ---- fences ----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a reader waits for writers, a writer for all") {
     const fake_dma_buf b;
-    CHECK(dma_buf::is_idle(b.fd(), access::read));
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
-    const fake_fence reading = b.add_fence(access::dma_read);
-    CHECK(dma_buf::is_idle(b.fd(), access::read));
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::dma_write));
-    const fake_fence writing = b.add_fence(access::dma_write);
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::read));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
+    const fake_fence reading = b.add_fence(access_mode::dma_read);
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::dma_write));
+    const fake_fence writing = b.add_fence(access_mode::dma_write);
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::read));
     writing.signal();
-    CHECK(dma_buf::is_idle(b.fd(), access::read));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
     reading.fail(EIO);
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
 }
 
-TEST_CASE("what cannot be asked is not idle") { CHECK_FALSE(dma_buf::is_idle(-1, access::read)); }
+TEST_CASE("what cannot be asked is not idle") { CHECK_FALSE(dma_buf::is_idle(-1, access_mode::read)); }
 
 TEST_CASE("an exported fence ends when what it stood for has, whatever comes later") {
     const fake_dma_buf b;
-    const fake_fence reading = b.add_fence(access::dma_read);
-    const fake_fence writing = b.add_fence(access::dma_write);
+    const fake_fence reading = b.add_fence(access_mode::dma_read);
+    const fake_fence writing = b.add_fence(access_mode::dma_write);
     std::error_code ec;
-    const fence for_reader = dma_buf::export_fence(b.fd(), access::read, ec);
-    const fence for_writer = dma_buf::export_fence(b.fd(), access::read_write, ec);
+    const fence for_reader = dma_buf::export_fence(b.fd(), access_mode::read, ec);
+    const fence for_writer = dma_buf::export_fence(b.fd(), access_mode::read_write, ec);
     CHECK_FALSE(ec);
-    const fake_fence later = b.add_fence(access::dma_write);
+    const fake_fence later = b.add_fence(access_mode::dma_write);
     writing.fail(EIO);
     CHECK(for_reader.error() == system_error(EIO));
     CHECK(for_writer.state() == fence_state::pending);
@@ -138,7 +138,7 @@ TEST_CASE("an exported fence ends when what it stood for has, whatever comes lat
 TEST_CASE("an idle buffer exports a fence that has ended") {
     const fake_dma_buf b;
     std::error_code ec;
-    CHECK(dma_buf::export_fence(b.fd(), access::write, ec).state() == fence_state::signalled);
+    CHECK(dma_buf::export_fence(b.fd(), access_mode::write, ec).state() == fence_state::signalled);
     CHECK_FALSE(ec);
 }
 
@@ -147,33 +147,33 @@ TEST_CASE("an imported fence keeps others waiting: of a writer all, of a reader 
     const fake_fence work;
     const fence f = work.file();
     std::error_code ec;
-    dma_buf::import_fence(b.fd(), f, access::dma_read, ec);
+    dma_buf::import_fence(b.fd(), f, access_mode::dma_read, ec);
     CHECK_FALSE(ec);
-    CHECK(dma_buf::is_idle(b.fd(), access::read));
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::write));
-    dma_buf::import_fence(b.fd(), f, access::dma_write, ec);
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::read));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::write));
+    dma_buf::import_fence(b.fd(), f, access_mode::dma_write, ec);
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::read));
     work.signal();
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
 }
 
 TEST_CASE("importing an empty fence adds nothing") {
     const fake_dma_buf b;
     std::error_code ec = errc::closed;
-    dma_buf::import_fence(b.fd(), fence{}, access::dma_write, ec);
+    dma_buf::import_fence(b.fd(), fence{}, access_mode::dma_write, ec);
     CHECK_FALSE(ec);
-    CHECK(b.pending(access::write) == 0);
+    CHECK(b.pending(access_mode::write) == 0);
 }
 
 TEST_CASE("fences leave no descriptor behind") {
     const fake_dma_buf b;
-    const fake_fence work = b.add_fence(access::dma_write);
+    const fake_fence work = b.add_fence(access_mode::dma_write);
     const std::size_t before = support::open_descriptors();
     std::error_code ec;
     {
-        const fence f = dma_buf::export_fence(b.fd(), access::read, ec);
+        const fence f = dma_buf::export_fence(b.fd(), access_mode::read, ec);
         const fence g = fence::merge(f, f, "merged", ec);
-        dma_buf::import_fence(b.fd(), g, access::dma_read, ec);
+        dma_buf::import_fence(b.fd(), g, access_mode::dma_read, ec);
     }
     CHECK_FALSE(ec);
     CHECK(support::open_descriptors() == before);
@@ -232,14 +232,14 @@ TEST_CASE("threads may use one dma-buf at once") {
         threads.emplace_back([&b] {
             for (int i = 0; i < 50; ++i) {
                 std::error_code ec;
-                const fake_fence work = b.add_fence(access::dma_write);
-                const fence f = dma_buf::export_fence(b.fd(), access::read, ec);
+                const fake_fence work = b.add_fence(access_mode::dma_write);
+                const fence f = dma_buf::export_fence(b.fd(), access_mode::read, ec);
                 work.signal();
-                static_cast<void>(dma_buf::is_idle(b.fd(), access::read));
+                static_cast<void>(dma_buf::is_idle(b.fd(), access_mode::read));
                 CHECK(!ec);
             }
         });
     }
     for (std::thread& t : threads) { t.join(); }
-    CHECK(b.pending(access::write) == 0);
+    CHECK(b.pending(access_mode::write) == 0);
 }

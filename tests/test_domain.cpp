@@ -144,7 +144,7 @@ TEST_CASE("the last handle of a waiting buffer may go: the waiter is granted all
     buffer b = f.media.allocate(4096);
     guard held = try_lock(write(b));
     guard next;
-    const auto wait = [](lock_request<access::write> what, guard& out) -> probe { out = co_await lock(what); };
+    const auto wait = [](lock_request<access_mode::write> what, guard& out) -> probe { out = co_await lock(what); };
     const probe p = wait(write(b), next);
     b = buffer{};
     held.unlock();

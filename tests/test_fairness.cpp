@@ -27,7 +27,7 @@ namespace {
 
 struct wish {
     std::size_t buffer;
-    dmasync::access mode;
+    access_mode mode;
 };
 
 /// One acquisition of the world below; what is known of it from outside.
@@ -125,8 +125,8 @@ private:
     }
 };
 
-constexpr auto r = dmasync::access::read;
-constexpr auto w = dmasync::access::write;
+constexpr auto r = access_mode::read;
+constexpr auto w = access_mode::write;
 
 /// Keeps `streams` small holds going, each replaced before it is released, until `large` is served.
 /// Returns: how many of the stream were granted meanwhile.

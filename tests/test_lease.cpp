@@ -42,7 +42,7 @@ struct fixture {
     buffer b = media.adopt(memory[1], "b");
 };
 
-probe wait_for(guard& out, std::error_code& ec, lock_request<access::write> what, lock_options options) {
+probe wait_for(guard& out, std::error_code& ec, lock_request<access_mode::write> what, lock_options options) {
     out = co_await dmasync::lock(what, options, ec);
 }
 
@@ -61,7 +61,7 @@ TEST_CASE("a hold lasts five seconds, unless somebody says otherwise") {
 TEST_CASE("a lease is given by the domain, the set or the lock, the nearest one counting") {
     fixture f{1s};
     lock_set own{f.media, "own", {.lease = 100ms}};
-    own.add(f.b, access::write);
+    own.add(f.b, access_mode::write);
     SUBCASE("the domain's") {
         const guard held = try_lock(write(f.a));
         CHECK(held.expires_at() == f.loop.now() + 1s);
@@ -85,9 +85,9 @@ TEST_CASE("what a lock or a set was given does not stick to the next one, though
     const auto lease_of = [&f](guard held) { return held.expires_at() - f.loop.now(); };
     std::optional<lock_set> first;
     first.emplace(f.media, "first", lock_options{.lease = 100ms});
-    first->add(f.a, access::write);
+    first->add(f.a, access_mode::write);
     lock_set second{f.media, "second", {.lease = 200ms}};
-    second.add(f.a, access::write);
+    second.add(f.a, access_mode::write);
     for (int round = 0; round < 2; ++round) {
         CHECK(lease_of(try_lock(write(f.a), lock_options{.lease = 10ms})) == 10ms);
         CHECK(lease_of(try_lock(write(f.a))) == 1s);
@@ -99,7 +99,7 @@ TEST_CASE("what a lock or a set was given does not stick to the next one, though
     }
     CHECK(lease_of(first->try_lock()) == 100ms);
     first.emplace(f.media, "first", lock_options{.lease = 300ms}); // where the other one was
-    first->add(f.a, access::write);
+    first->add(f.a, access_mode::write);
     CHECK(lease_of(first->try_lock()) == 300ms);
     {
         transaction t{f.media, {.lease = 30ms}};
@@ -274,8 +274,8 @@ TEST_CASE("a stop token that is asked for after the expiry has stopped") {
 TEST_CASE("the report says who held what, for how long, and who is kept waiting") {
     fixture f;
     lock_set compose{f.media, "compose"};
-    compose.add(f.a, access::read);
-    compose.add(f.b, access::dma_write);
+    compose.add(f.a, access_mode::read);
+    compose.add(f.b, access_mode::dma_write);
     const guard held = compose.try_lock();
     guard next;
     std::error_code ec;
@@ -291,9 +291,8 @@ TEST_CASE("the report counts places in the queues: who waits for two of the buff
     std::size_t waiters = 0;
     f.on_report = [&](const lease_report& r) { waiters = r.waiters; };
     const guard held = try_lock(write(f.a), write(f.b));
-    const auto wait = [](lock_request<access::write> x, lock_request<access::write> y, std::error_code& ec) -> probe {
-        const auto mine = co_await dmasync::lock(x, y, ec);
-    };
+    const auto wait = [](lock_request<access_mode::write> x, lock_request<access_mode::write> y,
+                         std::error_code& ec) -> probe { const auto mine = co_await dmasync::lock(x, y, ec); };
     std::error_code ec;
     const probe p = wait(write(f.a), write(f.b), ec);
     f.loop.advance(5s);

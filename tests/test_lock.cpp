@@ -553,10 +553,10 @@ concept has_writable_bytes = requires(const Guard& g, const buffer& b) {
 } // namespace
 
 TEST_CASE("there is no way to spell the bytes of a buffer locked for DMA") {
-    using mixed = guard_of<access::read, access::dma_read>;
+    using mixed = guard_of<access_mode::read, access_mode::dma_read>;
     static_assert(has_bytes<mixed, 0> && !has_bytes<mixed, 1> && !has_bytes<mixed, 2>);
     static_assert(has_any_bytes<mixed> && !has_writable_bytes<mixed>);
-    using device = guard_of<access::dma_read_write>;
+    using device = guard_of<access_mode::dma_read_write>;
     static_assert(!has_bytes<device, 0> && !has_any_bytes<device> && !has_writable_bytes<device>);
 }
 

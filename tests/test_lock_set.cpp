@@ -37,8 +37,8 @@ probe hold_until(lock_set& s, event_loop::time_point deadline, guard& out, std::
 
 TEST_CASE("a set is filled once and locked every frame") {
     fixture f;
-    f.set.add(f.a, access::read);
-    f.set.add(f.b, access::write);
+    f.set.add(f.a, access_mode::read);
+    f.set.add(f.b, access_mode::write);
     for (int frame = 0; frame < 3; ++frame) {
         guard held = f.set.try_lock();
         CHECK(held.bytes(f.a).size() == 64);
@@ -50,7 +50,7 @@ TEST_CASE("a set is filled once and locked every frame") {
 
 TEST_CASE("a set waits like any other lock") {
     fixture f;
-    f.set.add(f.a, access::write);
+    f.set.add(f.a, access_mode::write);
     guard other = try_lock(write(f.a));
     guard held;
     const probe p = hold(f.set, held, f.ec);
@@ -62,7 +62,7 @@ TEST_CASE("a set waits like any other lock") {
 
 TEST_CASE("a set waits until its deadline, and is free to be locked again then") {
     fixture f;
-    f.set.add(f.a, access::write);
+    f.set.add(f.a, access_mode::write);
     guard other = try_lock(write(f.a));
     guard held;
     const probe p = hold_until(f.set, f.loop.now() + 1s, held, f.ec);
@@ -75,7 +75,7 @@ TEST_CASE("a set waits until its deadline, and is free to be locked again then")
 
 TEST_CASE("a thread blocks on a set") {
     fixture f;
-    f.set.add(f.a, access::write);
+    f.set.add(f.a, access_mode::write);
     guard other = try_lock(write(f.a));
     std::thread waiter{[&] { static_cast<void>(f.set.blocking_lock(f.ec)); }};
     other.unlock();
@@ -93,21 +93,21 @@ TEST_CASE("an empty set cannot be locked") {
 TEST_CASE("what does not belong into a set is refused, and the set stays as it was") {
     fixture f;
     domain other{f.loop};
-    f.set.add(f.a, access::read);
+    f.set.add(f.a, access_mode::read);
     SUBCASE("a buffer that is in it") {
-        f.set.add(f.a, access::write, f.ec);
+        f.set.add(f.a, access_mode::write, f.ec);
         CHECK(f.ec == errc::duplicate_buffer);
     }
     SUBCASE("a buffer of another domain") {
-        f.set.add(other.allocate(64), access::read, f.ec);
+        f.set.add(other.allocate(64), access_mode::read, f.ec);
         CHECK(f.ec == errc::wrong_domain);
     }
     SUBCASE("an empty handle") {
-        f.set.add(buffer{}, access::read, f.ec);
+        f.set.add(buffer{}, access_mode::read, f.ec);
         CHECK(f.ec == errc::wrong_domain);
     }
     SUBCASE("flags that are no access") {
-        f.set.add(f.b, static_cast<dmasync::access>(4), f.ec);
+        f.set.add(f.b, static_cast<access_mode>(4), f.ec);
         CHECK(f.ec == errc::invalid_access);
     }
     SUBCASE("removing what is not there") {
@@ -120,8 +120,8 @@ TEST_CASE("what does not belong into a set is refused, and the set stays as it w
 
 TEST_CASE("a removed buffer is not locked") {
     fixture f;
-    f.set.add(f.a, access::write);
-    f.set.add(f.b, access::write);
+    f.set.add(f.a, access_mode::write);
+    f.set.add(f.b, access_mode::write);
     f.set.remove(f.a);
     const guard held = f.set.try_lock();
     CHECK(try_lock(write(f.a)));
@@ -130,11 +130,11 @@ TEST_CASE("a removed buffer is not locked") {
 
 TEST_CASE("a set that is locked can be neither locked again nor changed") {
     fixture f;
-    f.set.add(f.a, access::read);
+    f.set.add(f.a, access_mode::read);
     guard held = f.set.try_lock();
     static_cast<void>(f.set.try_lock(f.ec));
     CHECK(f.ec == errc::already_locked);
-    f.set.add(f.b, access::read, f.ec);
+    f.set.add(f.b, access_mode::read, f.ec);
     CHECK(f.ec == errc::already_locked);
     f.set.remove(f.a, f.ec);
     CHECK(f.ec == errc::already_locked);
@@ -147,7 +147,7 @@ TEST_CASE("a set that is locked can be neither locked again nor changed") {
 
 TEST_CASE("a set that is being waited for counts as locked, until the wait is given up") {
     fixture f;
-    f.set.add(f.a, access::write);
+    f.set.add(f.a, access_mode::write);
     const guard other = try_lock(write(f.a));
     guard held;
     std::error_code ec;
@@ -161,7 +161,7 @@ TEST_CASE("a set that is being waited for counts as locked, until the wait is gi
 
 TEST_CASE("a set can be locked again once its lease has run out") {
     fixture f;
-    f.set.add(f.a, access::write);
+    f.set.add(f.a, access_mode::write);
     const guard stale = f.set.try_lock({.lease = 1s});
     f.loop.advance(1s);
     CHECK(f.set.try_lock());
@@ -170,7 +170,7 @@ TEST_CASE("a set can be locked again once its lease has run out") {
 TEST_CASE("a guard outlives its set") {
     fixture f;
     std::optional<lock_set> temporary{std::in_place, f.media, "temporary"};
-    temporary->add(f.a, access::write);
+    temporary->add(f.a, access_mode::write);
     guard held = temporary->try_lock();
     temporary.reset();
     CHECK(!try_lock(write(f.a)));
@@ -181,7 +181,7 @@ TEST_CASE("a set may go while a coroutine waits for it") {
     fixture f;
     guard other = try_lock(write(f.a));
     std::optional<lock_set> temporary{std::in_place, f.media, "temporary"};
-    temporary->add(f.a, access::write);
+    temporary->add(f.a, access_mode::write);
     guard held;
     const probe p = hold(*temporary, held, f.ec);
     temporary.reset();
@@ -205,13 +205,13 @@ TEST_CASE("a set outlives its domain, even when there is nothing in it") {
 
 TEST_CASE("a set keeps its buffers alive") {
     fixture f;
-    f.set.add(f.media.allocate(64), access::write);
+    f.set.add(f.media.allocate(64), access_mode::write);
     CHECK(f.set.try_lock());
 }
 
 TEST_CASE("the options of one lock do not stick to the set") {
     fixture f;
-    f.set.add(f.a, access::write);
+    f.set.add(f.a, access_mode::write);
     CHECK(f.set.try_lock({.lease = 1s}).expires_at() == f.loop.now() + 1s);
     CHECK(f.set.try_lock().expires_at() == f.loop.now() + default_lease);
 }

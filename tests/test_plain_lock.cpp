@@ -94,7 +94,7 @@ struct zoo : place {
     std::vector<probe> waiters;
 };
 
-template <dmasync::access... Modes>
+template <access_mode... Modes>
 void compare(zoo& z, lock_request<Modes>... requests) {
     std::error_code with_options;
     std::error_code without;
@@ -112,12 +112,12 @@ void compare(zoo& z, lock_request<Modes>... requests) {
     CHECK(try_lock(write(z.buffers[0]), write(z.buffers[1]), write(z.buffers[2])));
 }
 
-template <dmasync::access M>
+template <access_mode M>
 lock_request<M> request(const buffer& b) {
     return lock_request<M>{b, call_site::current()};
 }
 
-template <dmasync::access First, dmasync::access Second>
+template <access_mode First, access_mode Second>
 void compare_pairs() {
     for (const condition one : conditions) {
         for (const condition other : conditions) {
@@ -131,7 +131,7 @@ void compare_pairs() {
     }
 }
 
-template <dmasync::access First, dmasync::access Second, dmasync::access Third>
+template <access_mode First, access_mode Second, access_mode Third>
 void compare_repeated() {
     for (std::size_t i = 0; i < 27; ++i) {
         zoo z;
@@ -154,17 +154,17 @@ TEST_CASE("one buffer in any condition is granted or refused as with options") {
 }
 
 TEST_CASE("so are two, whatever the accesses") {
-    SUBCASE("") { compare_pairs<dmasync::access::read, dmasync::access::read>(); }
-    SUBCASE("") { compare_pairs<dmasync::access::read, dmasync::access::write>(); }
-    SUBCASE("") { compare_pairs<dmasync::access::write, dmasync::access::read>(); }
-    SUBCASE("") { compare_pairs<dmasync::access::dma_write, dmasync::access::read_write>(); }
+    SUBCASE("") { compare_pairs<access_mode::read, access_mode::read>(); }
+    SUBCASE("") { compare_pairs<access_mode::read, access_mode::write>(); }
+    SUBCASE("") { compare_pairs<access_mode::write, access_mode::read>(); }
+    SUBCASE("") { compare_pairs<access_mode::dma_write, access_mode::read_write>(); }
 }
 
 TEST_CASE("so are three, any of which may be the same buffer") {
-    SUBCASE("") { compare_repeated<dmasync::access::read, dmasync::access::read, dmasync::access::read>(); }
-    SUBCASE("") { compare_repeated<dmasync::access::read, dmasync::access::write, dmasync::access::read>(); }
-    SUBCASE("") { compare_repeated<dmasync::access::write, dmasync::access::read, dmasync::access::dma_read>(); }
-    SUBCASE("") { compare_repeated<dmasync::access::write, dmasync::access::write, dmasync::access::write>(); }
+    SUBCASE("") { compare_repeated<access_mode::read, access_mode::read, access_mode::read>(); }
+    SUBCASE("") { compare_repeated<access_mode::read, access_mode::write, access_mode::read>(); }
+    SUBCASE("") { compare_repeated<access_mode::write, access_mode::read, access_mode::dma_read>(); }
+    SUBCASE("") { compare_repeated<access_mode::write, access_mode::write, access_mode::write>(); }
 }
 
 // ---- waited for ------------------------------------------------------------------------------------------------------
@@ -181,11 +181,11 @@ struct line {
     explicit line(domain_options o = {}) : p{std::move(o)} { held.emplace(try_lock(write(p.buffers[0]))); }
 
     /// Without options, or an error code: the shortest way.
-    template <dmasync::access Mode>
+    template <access_mode Mode>
     void join(char name) {
         coroutines.push_back(wait<Mode>(*this, name));
     }
-    template <dmasync::access Mode>
+    template <access_mode Mode>
     static probe wait(line& l, char name) {
         auto mine = co_await lock(request<Mode>(l.p.buffers[0]));
         l.order += name;
@@ -206,12 +206,12 @@ probe wait_and_say(const buffer& b, std::error_code& ec) {
 
 TEST_CASE("who waits for one buffer gets it in order of age, readers together") {
     line l;
-    l.join<dmasync::access::write>('a');
-    l.join<dmasync::access::read>('b');
-    l.join<dmasync::access::read>('c');
-    l.join<dmasync::access::write>('d');
-    l.join<dmasync::access::write>('e');
-    l.join<dmasync::access::read>('f');
+    l.join<access_mode::write>('a');
+    l.join<access_mode::read>('b');
+    l.join<access_mode::read>('c');
+    l.join<access_mode::write>('d');
+    l.join<access_mode::write>('e');
+    l.join<access_mode::read>('f');
     CHECK(l.order.empty());
     CHECK(l.p.media.counters().contended == 6);
     l.release_and_run();
@@ -221,8 +221,8 @@ TEST_CASE("who waits for one buffer gets it in order of age, readers together") 
 
 TEST_CASE("a reader that is older than a waiting writer goes first when a writer leaves") {
     line l;
-    l.join<dmasync::access::read>('a');
-    l.join<dmasync::access::write>('b');
+    l.join<access_mode::read>('a');
+    l.join<access_mode::write>('b');
     l.release_and_run();
     CHECK(l.order == "ab");
 }
@@ -235,7 +235,7 @@ TEST_CASE("who is younger than one who waits for a set with the buffer in it wai
         x.order += 's';
     };
     l.coroutines.push_back(wait_for_both(l));
-    l.join<dmasync::access::write>('y');
+    l.join<access_mode::write>('y');
     l.release_and_run();
     CHECK(l.order.empty());
     second.reset();
@@ -245,9 +245,9 @@ TEST_CASE("who is younger than one who waits for a set with the buffer in it wai
 
 TEST_CASE("a coroutine that is destroyed while it waits leaves the line to the others") {
     line l;
-    l.join<dmasync::access::write>('a');
-    l.join<dmasync::access::write>('b');
-    l.join<dmasync::access::write>('c');
+    l.join<access_mode::write>('a');
+    l.join<access_mode::write>('b');
+    l.join<access_mode::write>('c');
     l.coroutines[0].destroy();
     l.coroutines[1].destroy();
     l.release_and_run();
@@ -256,8 +256,8 @@ TEST_CASE("a coroutine that is destroyed while it waits leaves the line to the o
 
 TEST_CASE("so does one that is destroyed between its grant and its turn") {
     line l;
-    l.join<dmasync::access::write>('a');
-    l.join<dmasync::access::write>('b');
+    l.join<access_mode::write>('a');
+    l.join<access_mode::write>('b');
     l.held.reset();
     l.coroutines[0].destroy();
     l.p.loop.run_ready();
@@ -290,7 +290,7 @@ TEST_CASE("who waits is told of the end of the domain") {
 
 TEST_CASE("who waits gets the buffer when the lease before him ends") {
     line l{{.lease = 10ms}};
-    l.join<dmasync::access::write>('a');
+    l.join<access_mode::write>('a');
     l.p.loop.advance(9ms);
     CHECK(l.order.empty());
     l.p.loop.advance(1ms);
@@ -330,7 +330,7 @@ TEST_CASE("while somebody records, the shortest way is not taken, and nothing is
     line l;
     trace_recorder recorder;
     l.p.media.trace_to(recorder);
-    l.join<dmasync::access::write>('a');
+    l.join<access_mode::write>('a');
     l.release_and_run();
     CHECK(l.order == "a");
     CHECK(recorder.collect().events.size() >= 4); // waits, released, granted, released

@@ -112,9 +112,9 @@ TEST_CASE("holds of different lengths that began in one turn end in order") {
     std::array<std::optional<guard>, 3> held;
     const auto body = [](place& here, std::array<std::optional<guard>, 3>& out) -> task<> {
         lock_set brief{here.media, "brief", {.lease = 2ms}};
-        brief.add(here.buffers[1], access::write);
+        brief.add(here.buffers[1], access_mode::write);
         lock_set endless{here.media, "endless", {.lease = no_lease}};
-        endless.add(here.buffers[2], access::write);
+        endless.add(here.buffers[2], access_mode::write);
         out[0].emplace(co_await lock(write(here.buffers[0])));
         for (int i = 0; i < 2; ++i) { // a record keeps the options of its last use
             out[1].reset();

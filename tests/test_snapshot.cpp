@@ -128,11 +128,11 @@ TEST_CASE("the last access is that of the hold that ended last") {
     CHECK(!f.seen.buffers[0].last_access);
     writer.unlock();
     f.look();
-    CHECK(f.seen.buffers[0].last_access == access::write);
+    CHECK(f.seen.buffers[0].last_access == access_mode::write);
     static_cast<void>(try_lock(dma_read(f.a)));
     CHECK(!try_lock(write(f.a), read(f.a), f.ec)); // refused: it has not been used
     f.look();
-    CHECK(f.seen.buffers[0].last_access == access::dma_read);
+    CHECK(f.seen.buffers[0].last_access == access_mode::dma_read);
     CHECK(!f.seen.buffers[1].last_access);
 }
 
@@ -144,8 +144,8 @@ TEST_CASE("holders that share a buffer are shown in order of time, with age and 
     f.loop.advance(10ms);
     f.look();
     REQUIRE(f.seen.buffers[0].holders.size() == 2);
-    CHECK(f.seen.buffers[0].holders[0].mode == access::read);
-    CHECK(f.seen.buffers[0].holders[1].mode == access::dma_read);
+    CHECK(f.seen.buffers[0].holders[0].mode == access_mode::read);
+    CHECK(f.seen.buffers[0].holders[1].mode == access_mode::dma_read);
     const auto& older = f.holder(0, 0);
     CHECK(older.set.view() == "first");
     CHECK(older.state == acquisition_state::held);
@@ -271,8 +271,8 @@ TEST_CASE("pending fences of a dma-buf are counted, for readers and for writers"
     fixture f;
     const support::fake_dma_buf camera{4096};
     const buffer b = f.media.import(camera.duplicate(), "camera");
-    const support::fake_fence writing = camera.add_fence(access::dma_write);
-    const support::fake_fence reading = camera.add_fence(access::dma_read);
+    const support::fake_fence writing = camera.add_fence(access_mode::dma_write);
+    const support::fake_fence reading = camera.add_fence(access_mode::dma_read);
     f.look();
     CHECK(f.seen.buffers[0].memory == memory_kind::dma_buf);
     CHECK(f.seen.buffers[0].fences_before_read == 1);
@@ -287,8 +287,8 @@ TEST_CASE("where the kernel exports no fences there is at least one") {
     fixture f;
     const support::fake_dma_buf camera{4096};
     const buffer b = f.media.import(camera.duplicate(), "camera");
-    const support::fake_fence one = camera.add_fence(access::dma_write);
-    const support::fake_fence two = camera.add_fence(access::dma_read);
+    const support::fake_fence one = camera.add_fence(access_mode::dma_write);
+    const support::fake_fence two = camera.add_fence(access_mode::dma_read);
     camera.inject(DMA_BUF_IOCTL_EXPORT_SYNC_FILE, ENOTTY, support::always);
     f.look();
     CHECK(f.seen.buffers[0].fences_before_read == 1);
@@ -299,7 +299,7 @@ TEST_CASE("a lock that is granted and waits for a device holds its buffers, fenc
     fixture f;
     const support::fake_dma_buf camera{4096};
     const buffer b = f.media.import(camera.duplicate(), "camera");
-    const support::fake_fence work = camera.add_fence(access::dma_write);
+    const support::fake_fence work = camera.add_fence(access_mode::dma_write);
     waiter w;
     w.start({.name = "show"}, read(b));
     f.loop.run_ready();
@@ -347,7 +347,7 @@ TEST_CASE("a set of ten thousand buffers is shown whole") {
     lock_set all{f.media, "all"};
     for (std::byte& m : memory) {
         buffers.push_back(f.media.adopt({&m, 1}));
-        all.add(buffers.back(), access::write);
+        all.add(buffers.back(), access_mode::write);
     }
     const guard held = all.try_lock();
     f.look();
@@ -374,14 +374,14 @@ TEST_CASE("an acquisition has the place where it was asked for") {
     }
     SUBCASE("a lock_set") {
         lock_set set{f.media};
-        set.add(f.a, access::write);
+        set.add(f.a, access_mode::write);
         const guard held = set.try_lock();
         line = __LINE__ - 1;
         f.look();
     }
     SUBCASE("a lock_set with options") {
         lock_set set{f.media};
-        set.add(f.a, access::write);
+        set.add(f.a, access_mode::write);
         const guard held = set.blocking_lock({.lease = 1s}, f.ec);
         line = __LINE__ - 1;
         f.look();

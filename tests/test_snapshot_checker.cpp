@@ -18,22 +18,24 @@ using state = acquisition_state;
 domain_snapshot good() {
     domain_snapshot s;
     s.acquisitions = {
-        {.state = state::held, .parts = {{0, access::write}}},
-        {.state = state::held, .parts = {{1, access::read}}},
-        {.state = state::lent, .parts = {{1, access::dma_read}}},
+        {.state = state::held, .parts = {{0, access_mode::write}}},
+        {.state = state::held, .parts = {{1, access_mode::read}}},
+        {.state = state::lent, .parts = {{1, access_mode::dma_read}}},
         {.state = state::waiting,
          .ticket = 7,
-         .parts = {{0, access::read}, {1, access::write}},
+         .parts = {{0, access_mode::read}, {1, access_mode::write}},
          .waits_for = {0, 1, 2}},
-        {.state = state::waiting, .ticket = 9, .parts = {{0, access::write}}, .waits_for = {0, 3}},
-        {.state = state::expired, .parts = {{1, access::write}}},
+        {.state = state::waiting, .ticket = 9, .parts = {{0, access_mode::write}}, .waits_for = {0, 3}},
+        {.state = state::expired, .parts = {{1, access_mode::write}}},
     };
     s.buffers = {
-        {.token = 5, .holders = {{0, access::write}}, .waiters = {{3, access::read}, {4, access::write}}},
+        {.token = 5,
+         .holders = {{0, access_mode::write}},
+         .waiters = {{3, access_mode::read}, {4, access_mode::write}}},
         {.token = 8,
-         .holders = {{1, access::read}, {2, access::dma_read}},
-         .waiters = {{3, access::write}},
-         .losers = {{5, access::write}}},
+         .holders = {{1, access_mode::read}, {2, access_mode::dma_read}},
+         .waiters = {{3, access_mode::write}},
+         .losers = {{5, access_mode::write}}},
     };
     return s;
 }
@@ -50,10 +52,10 @@ TEST_CASE("what can be is not objected to") {
 TEST_CASE("two writers, or a writer and a reader, are seen") {
     domain_snapshot s = good();
     s.acquisitions[1].parts[0].buffer = 0;
-    s.buffers[0].holders.push_back({1, access::read});
+    s.buffers[0].holders.push_back({1, access_mode::read});
     refuses(s, "buffer 0 has a writer that is not alone");
     s = good();
-    s.buffers[1].holders[0].mode = access::write;
+    s.buffers[1].holders[0].mode = access_mode::write;
     refuses(s, "buffer 1 has a writer that is not alone");
 }
 
@@ -103,7 +105,7 @@ TEST_CASE("a set of which a part is missing is seen") {
     s.buffers[1].waiters.clear();
     refuses(s, "acquisition 3 uses a buffer that does not know of it");
     s = good();
-    s.acquisitions[0].parts.push_back({2, access::read});
+    s.acquisitions[0].parts.push_back({2, access_mode::read});
     refuses(s, "acquisition 0 has a buffer that there is not");
 }
 

@@ -41,7 +41,7 @@ TEST_CASE("buffers and acquisitions refer to each other by number") {
          .state = acquisition_state::held,
          .age = 12ms,
          .lease = no_lease,
-         .parts = {{0, access::read}}},
+         .parts = {{0, access_mode::read}}},
         {.set = "encode",
          .state = acquisition_state::waiting,
          .age = 5ms,
@@ -49,7 +49,7 @@ TEST_CASE("buffers and acquisitions refer to each other by number") {
          .ticket = 7,
          .transaction = 2,
          .blocks_thread = true,
-         .parts = {{0, access::write}},
+         .parts = {{0, access_mode::write}},
          .waits_for = {0}},
     };
     s.buffers = {{.name = "camera",
@@ -58,9 +58,9 @@ TEST_CASE("buffers and acquisitions refer to each other by number") {
                   .device = 1,
                   .inode = 77,
                   .token = 12,
-                  .last_access = access::write,
-                  .holders = {{0, access::read}},
-                  .waiters = {{1, access::write}}}};
+                  .last_access = access_mode::write,
+                  .holders = {{0, access_mode::read}},
+                  .waiters = {{1, access_mode::write}}}};
     const std::string json = to_json(s);
     CHECK(
         json.substr(json.find("\"buffers\"")) ==

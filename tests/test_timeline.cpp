@@ -31,7 +31,8 @@ public:
         next_.set = set;
         return *this;
     }
-    told_trace& say(trace_kind k, std::string_view buffer, dmasync::access mode = access::write, std::int32_t why = 0) {
+    told_trace& say(trace_kind k, std::string_view buffer, access_mode mode = access_mode::write,
+                    std::int32_t why = 0) {
         trace_event e = next_;
         e.kind = k;
         e.buffer = static_cast<std::uint64_t>(buffer[0]);
@@ -122,12 +123,12 @@ TEST_CASE("a hold that began before the trace begins with it") {
 
 TEST_CASE("readers share a track in lanes of their own, and a lane is used again") {
     told_trace told;
-    told.at(1).by(1, "one").say(trace_kind::granted, "a", access::read);
-    told.at(2).by(2, "two").say(trace_kind::granted, "a", access::read);
-    told.at(3).by(1, "one").say(trace_kind::released, "a", access::read);
-    told.at(3).by(3, "three").say(trace_kind::granted, "a", access::read);
-    told.at(8).by(3, "three").say(trace_kind::released, "a", access::read);
-    told.at(9).by(2, "two").say(trace_kind::released, "a", access::read);
+    told.at(1).by(1, "one").say(trace_kind::granted, "a", access_mode::read);
+    told.at(2).by(2, "two").say(trace_kind::granted, "a", access_mode::read);
+    told.at(3).by(1, "one").say(trace_kind::released, "a", access_mode::read);
+    told.at(3).by(3, "three").say(trace_kind::granted, "a", access_mode::read);
+    told.at(8).by(3, "three").say(trace_kind::released, "a", access_mode::read);
+    told.at(9).by(2, "two").say(trace_kind::released, "a", access_mode::read);
     const timeline t{told.log};
     CHECK(t.tracks[0].holds == 2);
     CHECK(t.slices[0].lane == 0);
@@ -167,7 +168,7 @@ TEST_CASE("two buffers of one name at one address are one track, and others are 
 TEST_CASE("a wait that is given up says why") {
     told_trace told;
     told.at(1).by(1, "late").say(trace_kind::waits, "a");
-    told.at(3).by(1, "late").say(trace_kind::gave_up, "a", access::write, static_cast<int>(errc::timed_out));
+    told.at(3).by(1, "late").say(trace_kind::gave_up, "a", access_mode::write, static_cast<int>(errc::timed_out));
     const timeline t{told.log};
     CHECK(lines_of(t) == lines{"late waits a 1-3 gave up"});
     CHECK(t.slices[0].why == static_cast<int>(errc::timed_out));
@@ -176,7 +177,7 @@ TEST_CASE("a wait that is given up says why") {
 
 TEST_CASE("a system's error is told by its own text") {
     told_trace told;
-    told.at(1).by(1, "show").say(trace_kind::device_failed, "a", access::dma_write, -EIO);
+    told.at(1).by(1, "show").say(trace_kind::device_failed, "a", access_mode::dma_write, -EIO);
     CHECK(to_html(timeline{told.log}).find(std::system_category().message(EIO)) != std::string::npos);
 }
 

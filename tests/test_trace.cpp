@@ -251,7 +251,7 @@ TEST_CASE("a lock that waits for devices is recorded as such between the grant a
     fixture f;
     const support::fake_dma_buf memory;
     buffer c = f.media.import(memory.duplicate(), "c");
-    const support::fake_fence work = memory.add_fence(access::dma_write);
+    const support::fake_fence work = memory.add_fence(access_mode::dma_write);
     waiter w;
     w.start({.name = "show"}, read(c));
     f.loop.advance(4ms);
@@ -267,7 +267,7 @@ TEST_CASE("a lock that waits for a device in vain is recorded with the reason") 
     fixture f;
     const support::fake_dma_buf memory;
     buffer c = f.media.import(memory.duplicate(), "c");
-    const support::fake_fence work = memory.add_fence(access::dma_write);
+    const support::fake_fence work = memory.add_fence(access_mode::dma_write);
     waiter w;
     w.start({.fence_timeout = 4ms}, read(c));
     f.loop.advance(4ms);

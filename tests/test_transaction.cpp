@@ -493,7 +493,7 @@ TEST_CASE("a transaction whose lock is granted and wounded in one step does not 
     support::fake_dma_buf memory;
     const buffer shared = f.media.import(memory.duplicate());
     const guard reader = try_lock(read(shared));
-    support::fake_fence writing = memory.add_fence(access::dma_write);
+    support::fake_fence writing = memory.add_fence(access_mode::dma_write);
     transaction_user old{f.media};
     transaction_user middle{f.media};
     transaction_user young{f.media};
@@ -760,7 +760,7 @@ TEST_CASE("a transaction waits for devices, and tells the kernel of the CPU's us
     fixture f;
     const support::fake_dma_buf memory;
     const buffer camera = f.media.import(memory.duplicate());
-    const support::fake_fence work = memory.add_fence(dmasync::access::dma_write);
+    const support::fake_fence work = memory.add_fence(access_mode::dma_write);
     transaction_user u{f.media};
     CHECK(u.has_locked(write(f.a)));
     u.lock(read(camera));
@@ -791,7 +791,7 @@ TEST_CASE("a transaction is wounded while it waits for a device") {
     fixture f;
     const support::fake_dma_buf memory;
     const buffer camera = f.media.import(memory.duplicate());
-    const support::fake_fence work = memory.add_fence(dmasync::access::dma_write);
+    const support::fake_fence work = memory.add_fence(access_mode::dma_write);
     transaction_user old{f.media};
     transaction_user young{f.media};
     CHECK(old.has_locked(write(f.a)));
@@ -830,7 +830,7 @@ TEST_CASE("a transaction that is wounded just before it waits for a device does 
     fixture f;
     const support::fake_dma_buf memory;
     const buffer camera = f.media.import(memory.duplicate());
-    const support::fake_fence work = memory.add_fence(dmasync::access::dma_write);
+    const support::fake_fence work = memory.add_fence(access_mode::dma_write);
     transaction_user old{f.media};
     transaction_user young{f.media};
     CHECK(old.has_locked(write(f.a)));
@@ -854,7 +854,7 @@ TEST_CASE("a thread's transaction that is wounded while it waits for a device gi
     fixture f;
     const support::fake_dma_buf memory;
     const buffer camera = f.media.import(memory.duplicate());
-    const support::fake_fence never = memory.add_fence(dmasync::access::dma_write);
+    const support::fake_fence never = memory.add_fence(access_mode::dma_write);
     transaction_user old{f.media};
     CHECK(old.has_locked(write(f.a)));
     std::error_code ec;
@@ -1005,7 +1005,7 @@ TEST_CASE("the upgrade of a dma-buf waits for no device, and tells the kernel") 
     const buffer camera = f.media.import(memory.duplicate());
     guard held = try_lock(read(camera));
     {
-        const support::fake_fence reading = memory.add_fence(dmasync::access::dma_read);
+        const support::fake_fence reading = memory.add_fence(access_mode::dma_read);
         CHECK_FALSE(held.try_upgrade(camera));
         reading.signal();
     }

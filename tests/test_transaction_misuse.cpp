@@ -371,7 +371,7 @@ TEST_CASE("a set that is changed while a transaction has its buffers does not mi
     transaction_user u{f.media};
     CHECK(u.has_locked(write(f.a)));
     lock_set set{f.media};
-    set.add(f.a, dmasync::access::write);
+    set.add(f.a, access_mode::write);
     std::error_code ec;
     CHECK_FALSE(set.try_lock(ec));
     CHECK(ec == errc::would_block);

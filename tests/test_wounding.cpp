@@ -25,7 +25,7 @@ namespace {
 struct wishes {
     struct one {
         std::size_t buffer;
-        dmasync::access mode;
+        access_mode mode;
     };
     bool is_set = false;
     std::vector<one> all;
@@ -382,8 +382,8 @@ private:
     std::set<std::vector<int>> seen_;
 };
 
-constexpr auto r = dmasync::access::read;
-constexpr auto w = dmasync::access::write;
+constexpr auto r = access_mode::read;
+constexpr auto w = access_mode::write;
 
 /// Everything that can be asked of two buffers: sets of one and two, transactions in either order.
 std::vector<wishes> choices() {

@@ -175,7 +175,7 @@ void growth_set_size(benchmark::State& state) {
     const auto size = static_cast<std::size_t>(state.range(0));
     world w{size};
     lock_set set{w.media};
-    for (std::size_t i = 0; i < size; ++i) { set.add(w.buffers[i], access::write); }
+    for (std::size_t i = 0; i < size; ++i) { set.add(w.buffers[i], access_mode::write); }
     w.made.loop->run(lock_set_over_and_over(state, w, set));
     bench::expect_count(state, w.count, static_cast<std::uint64_t>(state.iterations()));
 }

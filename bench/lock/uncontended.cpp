@@ -71,7 +71,7 @@ template <std::size_t N>
 void dmasync_lock_set(benchmark::State& state) {
     studio s;
     lock_set set{s.media};
-    for (std::size_t i = 0; i < N; ++i) { set.add(s.buffers[i], access::write); }
+    for (std::size_t i = 0; i < N; ++i) { set.add(s.buffers[i], access_mode::write); }
     bench::run(state, s, [&set](auto& st, auto& all) { return lock_set_and_count(st, all, set); });
 }
 BENCHMARK(dmasync_lock_set<1>);

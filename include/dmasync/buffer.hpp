@@ -67,7 +67,7 @@ private:
     friend class guard;
     friend class lock_set;
     friend class transaction;
-    template <access>
+    template <access_mode>
     friend struct lock_request;
 
     explicit buffer(detail::buffer_state& adopted) noexcept : state_{&adopted} {}

@@ -4,7 +4,7 @@
 ///
 /// Threads: any, throughout. Source: kernel Documentation/driver-api/dma-buf.rst; include/uapi/linux/dma-buf.h.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/retrying_ioctl.hpp>
 #include <dmasync/detail/sync_file.hpp>
 #include <dmasync/error.hpp>
@@ -64,7 +64,7 @@ namespace dmasync::detail {
     return unknown && !dma_buf::is_dma_buf(fd) ? make_error_code(errc::not_a_dma_buf) : failure;
 }
 
-[[nodiscard]] inline std::error_code bracket_cpu_access(int fd, access a, std::uint64_t side) noexcept {
+[[nodiscard]] inline std::error_code bracket_cpu_access(int fd, access_mode a, std::uint64_t side) noexcept {
     dma_buf_sync request{};
     request.flags = side | static_cast<std::uint64_t>(is_write(a) ? DMA_BUF_SYNC_RW : DMA_BUF_SYNC_READ);
     return dma_buf_request(fd, DMA_BUF_IOCTL_SYNC, &request);
@@ -112,26 +112,26 @@ namespace dmasync::dma_buf {
 /// failed.
 /// Errors: `errc::not_a_dma_buf`; else what DMA_BUF_IOCTL_SYNC says. Outlasts signals; a driver that answers EAGAIN is
 /// asked again for 33 ms.
-[[nodiscard]] inline std::error_code start_cpu_access(int fd, access a) noexcept {
+[[nodiscard]] inline std::error_code start_cpu_access(int fd, access_mode a) noexcept {
     return detail::bracket_cpu_access(fd, a, DMA_BUF_SYNC_START);
 }
 
 /// Ends a use by the CPU, by the access it was started with: makes what it has written visible to devices. Does not wait
 /// for fences.
 /// Errors: as `start_cpu_access`; EINVAL of some exporters without a start.
-[[nodiscard]] inline std::error_code end_cpu_access(int fd, access a) noexcept {
+[[nodiscard]] inline std::error_code end_cpu_access(int fd, access_mode a) noexcept {
     return detail::bracket_cpu_access(fd, a, DMA_BUF_SYNC_END);
 }
 
 /// Whether an access of this kind has no fence to wait for: a reader those of writers, a writer all. Never blocks.
 /// Returns: false also when the kernel cannot be asked.
-[[nodiscard]] inline bool is_idle(int fd, access a) noexcept {
+[[nodiscard]] inline bool is_idle(int fd, access_mode a) noexcept {
     return detail::poll_now(fd, is_write(a) ? POLLOUT : POLLIN) != 0;
 }
 
 /// What an access of this kind has to wait for, as it is now; an idle buffer gives a fence that has ended.
 /// Errors: `errc::not_a_dma_buf`; ENOTTY before kernel 6.0; else what DMA_BUF_IOCTL_EXPORT_SYNC_FILE says.
-[[nodiscard]] inline fence export_fence(int fd, access a, std::error_code& ec) noexcept {
+[[nodiscard]] inline fence export_fence(int fd, access_mode a, std::error_code& ec) noexcept {
     dma_buf_export_sync_file request{};
     request.flags = static_cast<std::uint32_t>(is_write(a) ? DMA_BUF_SYNC_RW : DMA_BUF_SYNC_READ);
     request.fd = -1;
@@ -142,7 +142,7 @@ namespace dmasync::dma_buf {
 /// Has everybody else wait for a fence before they use the buffer: readers and writers when its access writes, else
 /// writers only. An empty fence adds nothing.
 /// Errors: as `export_fence`, of DMA_BUF_IOCTL_IMPORT_SYNC_FILE.
-inline void import_fence(int fd, const fence& f, access a, std::error_code& ec) noexcept {
+inline void import_fence(int fd, const fence& f, access_mode a, std::error_code& ec) noexcept {
     ec.clear();
     if (!f) { return; }
     dma_buf_import_sync_file request{};

@@ -2,7 +2,7 @@
 #pragma once
 /// \file dmasync.hpp  Everything. Compiled with DMASYNC_WITHOUT_URING it does without liburing.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/allocation.hpp>
 #include <dmasync/buffer.hpp>
 #include <dmasync/call_site.hpp>

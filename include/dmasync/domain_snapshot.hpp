@@ -2,7 +2,7 @@
 #pragma once
 /// \file domain_snapshot.hpp  What a domain looked like at one moment: plain data, nothing of which refers to it any more.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/call_site.hpp>
 #include <dmasync/domain_counters.hpp>
 #include <dmasync/memory.hpp>
@@ -49,7 +49,7 @@ struct domain_snapshot {
     /// A buffer of an acquisition.
     struct part {
         std::size_t buffer;
-        access mode;
+        access_mode mode;
     };
 
     /// A lock: one that waits, one that holds, or a guard that has lost what it held. A transaction has one for what it
@@ -74,7 +74,7 @@ struct domain_snapshot {
     /// An acquisition of a buffer.
     struct use {
         std::size_t acquisition;
-        access mode;
+        access_mode mode;
     };
 
     struct buffer {
@@ -83,8 +83,8 @@ struct domain_snapshot {
         memory_kind memory{};
         std::uint64_t device = 0; ///< with the inode, what tells it from others; of plain memory ~0, and the address
         std::uint64_t inode = 0;
-        std::uint64_t token = 0;             ///< see `buffer::token`
-        std::optional<access> last_access{}; ///< of the hold that ended last
+        std::uint64_t token = 0;                  ///< see `buffer::token`
+        std::optional<access_mode> last_access{}; ///< of the hold that ended last
         bool closed = false;
         std::vector<use> holders{}; ///< first come first
         std::vector<use> waiters{}; ///< oldest first

@@ -305,7 +305,7 @@ private:
 
 /// A guard whose accesses are known to the compiler, in the order in which `lock` was given them: `bytes<0>()` is const
 /// for a reader, mutable for a writer, and does not compile for DMA (S14).
-template <access... Accesses>
+template <access_mode... Accesses>
 class guard_of : public guard {
     static constexpr std::array modes{Accesses...};
     static constexpr bool has_cpu = (... || !is_dma(Accesses));

@@ -2,7 +2,7 @@
 #pragma once
 /// \file lease.hpp  For how long a hold may last, and what is said when it lasts longer.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/standard_error.hpp>
 
 #include <array>
@@ -34,7 +34,7 @@ enum class lease_event : std::uint8_t {
 struct lease_report {
     struct held_buffer {
         std::string_view name;
-        access mode;
+        access_mode mode;
     };
 
     lease_event event = lease_event::expired;

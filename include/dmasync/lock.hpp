@@ -30,9 +30,9 @@
 namespace dmasync {
 
 /// A buffer with the access it is to be locked for. Made by the functions below; the handle outlives it.
-template <access Mode>
+template <access_mode Mode>
 struct lock_request {
-    static constexpr access mode = Mode;
+    static constexpr access_mode mode = Mode;
 
     explicit lock_request(const buffer& b, call_site::address where) noexcept : node{b.state_}, place{where} {}
 
@@ -41,29 +41,29 @@ struct lock_request {
 };
 
 // The six ways to ask for a buffer (S3). `where` is for reports.
-[[nodiscard]] inline lock_request<access::read> read(const buffer& b,
-                                                     call_site::address where = call_site::here()) noexcept {
-    return lock_request<access::read>{b, where};
+[[nodiscard]] inline lock_request<access_mode::read> read(const buffer& b,
+                                                          call_site::address where = call_site::here()) noexcept {
+    return lock_request<access_mode::read>{b, where};
 }
-[[nodiscard]] inline lock_request<access::write> write(const buffer& b,
-                                                       call_site::address where = call_site::here()) noexcept {
-    return lock_request<access::write>{b, where};
+[[nodiscard]] inline lock_request<access_mode::write> write(const buffer& b,
+                                                            call_site::address where = call_site::here()) noexcept {
+    return lock_request<access_mode::write>{b, where};
 }
-[[nodiscard]] inline lock_request<access::read_write> read_write(
+[[nodiscard]] inline lock_request<access_mode::read_write> read_write(
     const buffer& b, call_site::address where = call_site::here()) noexcept {
-    return lock_request<access::read_write>{b, where};
+    return lock_request<access_mode::read_write>{b, where};
 }
-[[nodiscard]] inline lock_request<access::dma_read> dma_read(const buffer& b,
-                                                             call_site::address where = call_site::here()) noexcept {
-    return lock_request<access::dma_read>{b, where};
-}
-[[nodiscard]] inline lock_request<access::dma_write> dma_write(const buffer& b,
-                                                               call_site::address where = call_site::here()) noexcept {
-    return lock_request<access::dma_write>{b, where};
-}
-[[nodiscard]] inline lock_request<access::dma_read_write> dma_read_write(
+[[nodiscard]] inline lock_request<access_mode::dma_read> dma_read(
     const buffer& b, call_site::address where = call_site::here()) noexcept {
-    return lock_request<access::dma_read_write>{b, where};
+    return lock_request<access_mode::dma_read>{b, where};
+}
+[[nodiscard]] inline lock_request<access_mode::dma_write> dma_write(
+    const buffer& b, call_site::address where = call_site::here()) noexcept {
+    return lock_request<access_mode::dma_write>{b, where};
+}
+[[nodiscard]] inline lock_request<access_mode::dma_read_write> dma_read_write(
+    const buffer& b, call_site::address where = call_site::here()) noexcept {
+    return lock_request<access_mode::dma_read_write>{b, where};
 }
 
 namespace detail {
@@ -88,7 +88,7 @@ struct no_error_code {
 };
 
 /// What the arguments of a lock come to: requests first, then options, then an error code. Those two are looked at, not kept.
-template <class Options, class ErrorCode, access... Modes>
+template <class Options, class ErrorCode, access_mode... Modes>
 struct lock_arguments {
     using guard_type = guard_of<Modes...>;
     using options_type = Options;
@@ -104,7 +104,7 @@ struct lock_arguments {
         (put(args, next), ...);
     }
 
-    template <access Mode>
+    template <access_mode Mode>
     static void put(const lock_request<Mode>& r, buffer_node**& next) noexcept {
         *next++ = r.node;
     }
@@ -175,23 +175,23 @@ struct lock_arguments {
 template <class Requests, class... Args>
 struct parse_arguments;
 
-template <access...>
+template <access_mode...>
 struct mode_list {};
 
-template <access... Modes, access Mode, class... Rest>
+template <access_mode... Modes, access_mode Mode, class... Rest>
 struct parse_arguments<mode_list<Modes...>, lock_request<Mode>, Rest...>
     : parse_arguments<mode_list<Modes..., Mode>, Rest...> {};
 
-template <access First, access... Modes>
+template <access_mode First, access_mode... Modes>
 struct parse_arguments<mode_list<First, Modes...>>
     : std::type_identity<lock_arguments<no_options, no_error_code, First, Modes...>> {};
-template <access First, access... Modes>
+template <access_mode First, access_mode... Modes>
 struct parse_arguments<mode_list<First, Modes...>, std::error_code>
     : std::type_identity<lock_arguments<no_options, std::error_code*, First, Modes...>> {};
-template <access First, access... Modes>
+template <access_mode First, access_mode... Modes>
 struct parse_arguments<mode_list<First, Modes...>, lock_options>
     : std::type_identity<lock_arguments<given_options, no_error_code, First, Modes...>> {};
-template <access First, access... Modes>
+template <access_mode First, access_mode... Modes>
 struct parse_arguments<mode_list<First, Modes...>, lock_options, std::error_code>
     : std::type_identity<lock_arguments<given_options, std::error_code*, First, Modes...>> {};
 

@@ -41,8 +41,8 @@ public:
     /// Puts a buffer into the set.
     /// Errors: `errc::duplicate_buffer`, `wrong_domain`, `invalid_access`, `already_locked`, `out_of_memory`; the set
     /// is as it was then.
-    void add(const buffer& b, access mode) { add(b, mode, nullptr); }
-    void add(const buffer& b, access mode, std::error_code& ec) { add(b, mode, &ec); }
+    void add(const buffer& b, access_mode mode) { add(b, mode, nullptr); }
+    void add(const buffer& b, access_mode mode, std::error_code& ec) { add(b, mode, &ec); }
 
     /// Takes a buffer out of the set.
     /// Errors: `errc::not_in_set`, `already_locked`.
@@ -149,7 +149,7 @@ private:
 
     [[nodiscard]] errc refuse_change() const noexcept { return state_->in_use(live_) ? errc::already_locked : errc{}; }
 
-    [[nodiscard]] errc refuse_add(const buffer& b, access mode) const noexcept {
+    [[nodiscard]] errc refuse_add(const buffer& b, access_mode mode) const noexcept {
         if (!is_valid(mode)) { return errc::invalid_access; }
         if (!b || b.state_->owner != state_) { return errc::wrong_domain; }
         return contains(b) ? errc::duplicate_buffer : refuse_change();
@@ -167,7 +167,7 @@ private:
         requests_.reserve(requests_.size() + 1);
     }
 
-    void add(const buffer& b, access mode, std::error_code* ec) {
+    void add(const buffer& b, access_mode mode, std::error_code* ec) {
         errc refusal = refuse_add(b, mode);
         if (refusal == errc{}) {
             refusal = detail::try_allocating([this] { make_room(); });

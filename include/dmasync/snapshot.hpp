@@ -5,7 +5,7 @@
 ///     std::fputs(to_text(media.snapshot()).c_str(), stderr);                  // snapshot_text.hpp
 ///     file << to_json(media.snapshot());                                      // snapshot_json.hpp
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/call_site.hpp>
 #include <dmasync/detail/domain_observer.hpp>
 #include <dmasync/domain.hpp>

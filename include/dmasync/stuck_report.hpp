@@ -9,7 +9,7 @@
 ///       behind 'archive', which has held 'frame' to read for 9.31 s, without a lease (archive.cpp:17)
 ///       'archive' does not move: nothing of its own waits in this domain
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/standard_error.hpp>
 #include <dmasync/detail/text_table.hpp>
 #include <dmasync/domain_snapshot.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 /// \file timeline.hpp  What was held when, and who waited for whom: the records of a trace, put together.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/trace.hpp>
 
 #include <algorithm>
@@ -60,7 +60,7 @@ struct timeline {
     struct slice {
         std::uint32_t track = 0;
         slice_kind kind{};
-        access mode{};
+        access_mode mode{};
         slice_end end = slice_end::open;
         bool began_before = false; ///< the record of its begin is lost, or there was no trace yet
         std::uint32_t lane = 0;    ///< slices of one kind in one lane do not overlap; waits and fences share theirs
@@ -78,7 +78,7 @@ struct timeline {
     struct mark {
         std::uint32_t track = 0;
         trace_kind kind{}; ///< refused, expired, lent, overdue, device_failed, renewed, wounded, died
-        access mode{};
+        access_mode mode{};
         std::uint32_t set = 0;
         std::uint32_t thread = 0;
         std::int32_t why = 0;

@@ -2,7 +2,7 @@
 #pragma once
 /// \file timeline_json.hpp  A timeline for ui.perfetto.dev and chrome://tracing.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/escape.hpp>
 #include <dmasync/detail/failure.hpp>
 #include <dmasync/timeline.hpp>

@@ -10,7 +10,7 @@
 /// Compiled with DMASYNC_TRACE defined as 0, nothing is recorded, and locks do not look whether they should: the same in all
 /// of a program.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/detail/trace_ring.hpp>
 #include <dmasync/name.hpp>
@@ -70,7 +70,7 @@ struct trace_event {
     std::int64_t time = 0;      ///< nanoseconds of the clock of the domain's loop: std::chrono::steady_clock
     std::uint64_t sequence = 0; ///< all records of a recorder in the order in which they happened
     trace_kind kind{};
-    access mode{};
+    access_mode mode{};
     std::uint16_t index = 0;  ///< the buffer's place in the set
     std::int32_t why = 0;     ///< an errc; below zero: an errno, negated
     std::uint64_t claim = 0;  ///< the acquisition: unique while it lasts

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Accesses that come from outside: as flags of a C interface, as casts. Input: words of 32 bits, each taken for both.
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 
 #include "input.hpp"
 
@@ -16,8 +16,6 @@
 using namespace dmasync;
 
 namespace {
-
-using dmasync::access; // not the C library's
 
 struct known {
     unsigned flags;
@@ -36,27 +34,27 @@ const known* find(unsigned flags) noexcept {
 /// Only the six are made of flags, and give the flags back.
 void check_flags(unsigned flags) {
     std::error_code ec = errc::closed;
-    const access a = access_from_flags(flags, ec);
+    const access_mode a = access_from_flags(flags, ec);
     FUZZ_REQUIRE(is_valid(a));
     if (find(flags) != nullptr) {
         FUZZ_REQUIRE(!ec);
         FUZZ_REQUIRE(static_cast<unsigned>(a) == flags);
     } else {
         FUZZ_REQUIRE(ec == errc::invalid_access);
-        FUZZ_REQUIRE(a == access::read);
+        FUZZ_REQUIRE(a == access_mode::read);
     }
 }
 
 /// Nobody asks an access first whether it is valid: what is none is called so, and keeps to the rules.
 void check_cast(std::uint8_t bits) {
-    const auto a = static_cast<access>(bits);
+    const auto a = static_cast<access_mode>(bits);
     const known* k = find(bits);
     FUZZ_REQUIRE(is_valid(a) == (k != nullptr));
     FUZZ_REQUIRE(to_string(a) == (k == nullptr ? "invalid" : k->name));
     FUZZ_REQUIRE(is_valid(as_reader(a)) && !is_write(as_reader(a)));
     FUZZ_REQUIRE(is_dma(as_reader(a)) == is_dma(a));
     for (const known& other : table) {
-        const auto b = static_cast<access>(other.flags);
+        const auto b = static_cast<access_mode>(other.flags);
         FUZZ_REQUIRE(conflict(a, b) == conflict(b, a));
         FUZZ_REQUIRE(conflict(a, b) == (is_write(a) || is_write(b)));
     }
@@ -71,15 +69,15 @@ void check_set(std::uint8_t bits) {
     const buffer b = d.adopt(memory, "memory", ec);
     FUZZ_REQUIRE(!ec);
     lock_set set{d};
-    set.add(b, static_cast<access>(bits), ec);
+    set.add(b, static_cast<access_mode>(bits), ec);
     FUZZ_REQUIRE(ec == (find(bits) == nullptr ? make_error_code(errc::invalid_access) : std::error_code{}));
     FUZZ_REQUIRE(set.size() == (ec ? 0U : 1U));
     const guard held = set.try_lock(ec);
     FUZZ_REQUIRE(ec == (find(bits) == nullptr ? make_error_code(errc::empty_set) : std::error_code{}));
     const bool has_bytes = held && !held.bytes(b, ec).empty();
-    FUZZ_REQUIRE(has_bytes == (held && !is_dma(static_cast<access>(bits))));
+    FUZZ_REQUIRE(has_bytes == (held && !is_dma(static_cast<access_mode>(bits))));
     const bool writable = held && !held.writable_bytes(b, ec).empty();
-    FUZZ_REQUIRE(writable == (has_bytes && is_write(static_cast<access>(bits))));
+    FUZZ_REQUIRE(writable == (has_bytes && is_write(static_cast<access_mode>(bits))));
 }
 
 } // namespace

@@ -37,8 +37,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using dmasync::access; // not the C library's
-
 /// Answers by the bytes of the input. Zeros, as when there are none left, leave the truth as it is.
 class kernel : public support::meddler {
 public:
@@ -161,7 +159,7 @@ bool is_expected(const std::error_code& ec, std::initializer_list<errc> document
 
 struct use {
     buffer what;
-    access mode;
+    access_mode mode;
 };
 
 /// A hold, or a wait for one.
@@ -229,7 +227,9 @@ public:
         for (const slot& s : slots_) { FUZZ_REQUIRE(!s.waits); }
         for (slot& s : slots_) { s.held = {}; }
         for (const buffer& b : buffers_) {
-            for (const access a : {access::write, access::dma_write, access::read}) { must_lock(b, a); }
+            for (const access_mode a : {access_mode::write, access_mode::dma_write, access_mode::read}) {
+                must_lock(b, a);
+            }
         }
         check_counters();
         for (slot& s : slots_) { clear(s); }
@@ -307,7 +307,7 @@ private:
         const unsigned choice = in_.byte();
         for (std::size_t i = 0; i < buffers_.size(); ++i) {
             std::error_code ec;
-            const access a = access_from_flags(in_.byte() % 8, ec);
+            const access_mode a = access_from_flags(in_.byte() % 8, ec);
             if ((choice >> i & 1U) != 0) { chosen.push_back({buffers_.at(i), a}); }
         }
         return chosen;
@@ -478,7 +478,7 @@ private:
 
     void add_fence() {
         const unsigned choice = in_.byte();
-        const access a = (choice & 0x80U) != 0 ? access::dma_write : access::dma_read;
+        const access_mode a = (choice & 0x80U) != 0 ? access_mode::dma_write : access_mode::dma_read;
         const support::fake_fence added = fakes_.at(choice / 4 % fakes_.size()).add_fence(a);
         replaced_.push_back(std::exchange(fences_.at(choice % fences_.size()), added));
     }
@@ -491,11 +491,11 @@ private:
     void ask_for_fence() {
         const support::fake_dma_buf& f = fakes_.at(in_.byte() % fakes_.size());
         std::error_code ec = errc::closed;
-        const fence exported = dma_buf::export_fence(f.fd(), access::write, ec);
+        const fence exported = dma_buf::export_fence(f.fd(), access_mode::write, ec);
         FUZZ_REQUIRE(is_expected(ec, {errc::not_a_dma_buf, errc::not_a_fence}));
         FUZZ_REQUIRE(static_cast<bool>(exported) == !ec);
-        static_cast<void>(dma_buf::is_idle(f.fd(), access::read));
-        dma_buf::import_fence(f.fd(), exported, access::read, ec);
+        static_cast<void>(dma_buf::is_idle(f.fd(), access_mode::read));
+        dma_buf::import_fence(f.fd(), exported, access_mode::read, ec);
         FUZZ_REQUIRE(is_expected(ec, {errc::not_a_dma_buf}));
     }
 
@@ -512,7 +512,7 @@ private:
 
     // ---- the end -----------------------------------------------------------------------------------------------------
 
-    void must_lock(const buffer& b, access a) {
+    void must_lock(const buffer& b, access_mode a) {
         if (!b) { return; }
         std::error_code ec;
         lock_set set{domain_};

@@ -19,7 +19,7 @@
 namespace {
 
 using namespace interleave;
-using dmasync::access;
+using dmasync::access_mode;
 using dmasync::detail::buffer_state;
 using dmasync::detail::cpu_bracket;
 using dmasync::detail::domain_state;
@@ -82,7 +82,7 @@ struct device_place {
 /// A lock of that buffer.
 class device_lock : public dmasync::lock_operation {
 public:
-    device_lock(device_place& p, access mode, const lock_options& o, std::error_code& ec)
+    device_lock(device_place& p, access_mode mode, const lock_options& o, std::error_code& ec)
         : lock_operation{p.media, set_, options_, dmasync::detail::unidentified, &ec, {}},
           set_{request{p.screen, mode}},
           options_{o} {}
@@ -106,7 +106,7 @@ private:
 
 guard hold(device_place& p, const lock_options& options = {}) {
     std::error_code ec;
-    return device_lock{p, access::write, options, ec}.try_and_take();
+    return device_lock{p, access_mode::write, options, ec}.try_and_take();
 }
 
 /// Two readers enter at once: whoever finds the bracket open comes after the kernel was told.
@@ -115,7 +115,7 @@ void readers_enter() {
     canary caches;
     kernel = {.caches = &caches};
     const auto read = [&] {
-        check(!bracket.enter(-1, access::read), "the kernel agrees");
+        check(!bracket.enter(-1, access_mode::read), "the kernel agrees");
         caches.read();
     };
     run_threads({read, read});
@@ -127,15 +127,15 @@ void readers_enter() {
 void reader_and_device_enter() {
     cpu_bracket bracket;
     canary caches;
-    check(!bracket.enter(-1, access::write), "the kernel agrees");
+    check(!bracket.enter(-1, access_mode::write), "the kernel agrees");
     kernel = {.caches = &caches};
     run_threads({
         [&] {
-            check(!bracket.enter(-1, access::dma_read), "the kernel agrees");
+            check(!bracket.enter(-1, access_mode::dma_read), "the kernel agrees");
             caches.read();
         },
         [&] {
-            check(!bracket.enter(-1, access::dma_read), "the kernel agrees");
+            check(!bracket.enter(-1, access_mode::dma_read), "the kernel agrees");
             caches.read();
         },
     });
@@ -151,9 +151,9 @@ void inherited() {
     run_threads({
         [&] {
             started.write();
-            bracket.inherit(access::read);
+            bracket.inherit(access_mode::read);
         },
-        [&] { check(!bracket.enter(-1, access::read), "the kernel agrees"); },
+        [&] { check(!bracket.enter(-1, access_mode::read), "the kernel agrees"); },
     });
     kernel = {};
 }
@@ -173,12 +173,12 @@ void own_brackets_or_expiry() {
         },
         [&] {
             std::error_code ec;
-            const guard next = device_lock{p, access::dma_write, {}, ec}.try_and_take();
+            const guard next = device_lock{p, access_mode::dma_write, {}, ec}.try_and_take();
         },
     });
     {
         std::error_code ec;
-        const guard last = device_lock{p, access::dma_write, {}, ec}.try_and_take();
+        const guard last = device_lock{p, access_mode::dma_write, {}, ec}.try_and_take();
         check(static_cast<bool>(last), "it can be had");
     }
     check(open.load(std::memory_order_relaxed) == 0, "no bracket is left open, and none is closed twice");
@@ -187,7 +187,7 @@ void own_brackets_or_expiry() {
 /// Who is told that a fence comes too late comes after what was done before the lease ended.
 void expiry_seen() {
     device_place p{10ms};
-    const std::array<request, 1> set{request{p.screen, access::write}};
+    const std::array<request, 1> set{request{p.screen, access_mode::write}};
     dmasync::detail::inquiry asked{set, dmasync::detail::no_lock_options, dmasync::detail::id_of_no_options};
     const dmasync::detail::verdict v = p.media->acquire(asked);
     dmasync::detail::claim* held = asked.mine;
@@ -201,7 +201,7 @@ void expiry_seen() {
         [&] {
             before.write();
             std::error_code ec;
-            const guard next = device_lock{p, access::write, {}, ec}.try_and_take();
+            const guard next = device_lock{p, access_mode::write, {}, ec}.try_and_take();
         },
     });
     p.media->unlock(*held);
@@ -218,7 +218,7 @@ void to_blocked_thread() {
         },
         [&] {
             std::error_code ec;
-            const guard got = device_lock{p, access::write, {}, ec}.block_and_take();
+            const guard got = device_lock{p, access_mode::write, {}, ec}.block_and_take();
             check(!ec, "the lock is granted");
             p.shared.write();
         },
@@ -226,7 +226,7 @@ void to_blocked_thread() {
 }
 
 dmasync::detail::detached lock_or_not(device_place& p, const lock_options& options, std::error_code& ec, bool& done) {
-    device_lock lock{p, access::write, options, ec};
+    device_lock lock{p, access_mode::write, options, ec};
     const guard held = co_await lock;
     if (!ec) { p.shared.write(); }
     done = true;
@@ -276,7 +276,7 @@ struct abandoned {
 };
 
 abandoned wait_to_be_destroyed(device_place& p, const lock_options& options, std::error_code& ec) {
-    device_lock lock{p, access::write, options, ec};
+    device_lock lock{p, access_mode::write, options, ec};
     const guard held = co_await lock;
 }
 
@@ -319,7 +319,7 @@ struct next_turn : dmasync::work {
 dmasync::detail::detached lock_and_linger(device_place& p, const lock_options& options, std::error_code& ec,
                                           bool& done) {
     {
-        device_lock lock{p, access::write, options, ec};
+        device_lock lock{p, access_mode::write, options, ec};
         const guard held = co_await lock;
         check(static_cast<bool>(held) == !ec, "there is a hold or an error");
         next_turn turn{p.loop};
@@ -342,7 +342,7 @@ void late_or_gate() {
             held.unlock();
             p.loop.set(deadline);
             std::error_code none;
-            const guard next = device_lock{p, access::read, {}, none}.try_and_take();
+            const guard next = device_lock{p, access_mode::read, {}, none}.try_and_take();
         },
     });
     check(!ec || ec == errc::timed_out || ec == errc::fence_timed_out, "one outcome");

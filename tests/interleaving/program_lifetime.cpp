@@ -197,7 +197,7 @@ void closed_or_granted() {
 void set_and_guard() {
     place p;
     std::optional<dmasync::lock_set> set{std::in_place, *p.media, "both"};
-    set->add(p.screen, dmasync::access::write);
+    set->add(p.screen, dmasync::access_mode::write);
     guard held = set->try_lock();
     run_threads({
         [&] { check(!held.unlock(), "unlocking succeeds"); },

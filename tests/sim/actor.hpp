@@ -94,7 +94,7 @@ private:
         return static_cast<dmasync::detail::buffer_state*>(nodes_[0])->owner;
     }
 
-    template <dmasync::access... Modes>
+    template <dmasync::access_mode... Modes>
     [[nodiscard]] dmasync::detail::claim* acquire_as() const noexcept {
         constexpr std::size_t n = sizeof...(Modes);
         if constexpr (n != 0) {
@@ -104,20 +104,20 @@ private:
                 return home()->acquire_plain(set, dmasync::detail::id_of_no_options, {});
             }
         }
-        using dmasync::access;
+        using dmasync::access_mode;
         if constexpr (n < 3) {
             switch (set_[n].mode) {
-            case access::read: return acquire_as<Modes..., access::read>();
-            case access::write: return acquire_as<Modes..., access::write>();
+            case access_mode::read: return acquire_as<Modes..., access_mode::read>();
+            case access_mode::write: return acquire_as<Modes..., access_mode::write>();
             default: break;
             }
         }
         if constexpr (n == 0) {
             switch (set_[n].mode) {
-            case access::read_write: return acquire_as<access::read_write>();
-            case access::dma_read: return acquire_as<access::dma_read>();
-            case access::dma_write: return acquire_as<access::dma_write>();
-            case access::dma_read_write: return acquire_as<access::dma_read_write>();
+            case access_mode::read_write: return acquire_as<access_mode::read_write>();
+            case access_mode::dma_read: return acquire_as<access_mode::dma_read>();
+            case access_mode::dma_write: return acquire_as<access_mode::dma_write>();
+            case access_mode::dma_read_write: return acquire_as<access_mode::dma_read_write>();
             default: break;
             }
         }

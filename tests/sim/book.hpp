@@ -21,7 +21,7 @@ public:
         int owner;
         const dmasync::guard* held; // null when a device or a transaction holds it
         const void* buffer;
-        dmasync::access mode;
+        dmasync::access_mode mode;
         int work;          // the device's
         std::int64_t ends; // for a device: it may lose the buffer from then on
         const dmasync::transaction* incomplete = nullptr;

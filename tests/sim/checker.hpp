@@ -75,7 +75,7 @@ private:
 
     struct place {
         const node* buffer = nullptr;
-        dmasync::access mode{};
+        dmasync::access_mode mode{};
     };
 
     struct known_claim {

@@ -96,8 +96,8 @@ private:
         }
     }
 
-    dmasync::access random_mode(int buffer) {
-        using enum dmasync::access;
+    dmasync::access_mode random_mode(int buffer) {
+        using enum dmasync::access_mode;
         constexpr std::array readers{read, dma_read};
         constexpr std::array writers{write, read_write, dma_write, dma_read_write};
         const bool dma = random_.percent((p_.dma_bufs >> static_cast<unsigned>(buffer) & 1U) != 0 ? 50 : 10);

@@ -2,7 +2,7 @@
 #pragma once
 /// \file program.hpp  What the virtual threads of a run do, as it follows from a seed. Plain data: to be cut and printed.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 
 #include <array>
 #include <cstddef>
@@ -53,7 +53,7 @@ enum class verb : std::uint8_t {
 
 struct wish {
     std::int8_t buffer = 0;
-    dmasync::access mode{};
+    dmasync::access_mode mode{};
 };
 
 struct operation {

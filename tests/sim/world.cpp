@@ -332,12 +332,12 @@ private:
                 continue;
             }
             switch (a.wants.at(i).mode) {
-            case dmasync::access::read: co_await tx.lock(dmasync::read(b), ec); break;
-            case dmasync::access::write: co_await tx.lock(dmasync::write(b), ec); break;
-            case dmasync::access::read_write: co_await tx.lock(read_write(b), ec); break;
-            case dmasync::access::dma_read: co_await tx.lock(dma_read(b), ec); break;
-            case dmasync::access::dma_write: co_await tx.lock(dma_write(b), ec); break;
-            case dmasync::access::dma_read_write: co_await tx.lock(dma_read_write(b), ec); break;
+            case access_mode::read: co_await tx.lock(dmasync::read(b), ec); break;
+            case access_mode::write: co_await tx.lock(dmasync::write(b), ec); break;
+            case access_mode::read_write: co_await tx.lock(read_write(b), ec); break;
+            case access_mode::dma_read: co_await tx.lock(dma_read(b), ec); break;
+            case access_mode::dma_write: co_await tx.lock(dma_write(b), ec); break;
+            case access_mode::dma_read_write: co_await tx.lock(dma_read_write(b), ec); break;
             }
             if (!w.extended(tx, a, i, ec)) { break; }
         }
@@ -348,12 +348,12 @@ private:
     static void lock_blocking(transaction& tx, const actor& a, std::size_t i, std::error_code& ec) {
         const buffer& b = a.handles.at(i);
         switch (a.wants.at(i).mode) {
-        case dmasync::access::read: tx.blocking_lock(dmasync::read(b), ec); break;
-        case dmasync::access::write: tx.blocking_lock(dmasync::write(b), ec); break;
-        case dmasync::access::read_write: tx.blocking_lock(read_write(b), ec); break;
-        case dmasync::access::dma_read: tx.blocking_lock(dma_read(b), ec); break;
-        case dmasync::access::dma_write: tx.blocking_lock(dma_write(b), ec); break;
-        case dmasync::access::dma_read_write: tx.blocking_lock(dma_read_write(b), ec); break;
+        case access_mode::read: tx.blocking_lock(dmasync::read(b), ec); break;
+        case access_mode::write: tx.blocking_lock(dmasync::write(b), ec); break;
+        case access_mode::read_write: tx.blocking_lock(read_write(b), ec); break;
+        case access_mode::dma_read: tx.blocking_lock(dma_read(b), ec); break;
+        case access_mode::dma_write: tx.blocking_lock(dma_write(b), ec); break;
+        case access_mode::dma_read_write: tx.blocking_lock(dma_read_write(b), ec); break;
         }
     }
 
@@ -388,8 +388,8 @@ private:
     /// Both, or neither.
     bool extended_by_two(transaction& tx, actor& a, std::size_t i, const std::error_code& ec) {
         const bool writes = is_write(a.wants.at(i).mode);
-        a.wants.at(i).mode = writes ? dmasync::access::write : dmasync::access::read;
-        a.wants.at(i + 1).mode = writes ? dmasync::access::read : dmasync::access::dma_write;
+        a.wants.at(i).mode = writes ? access_mode::write : access_mode::read;
+        a.wants.at(i + 1).mode = writes ? access_mode::read : access_mode::dma_write;
         if (ec == errc::already_locked) {
             if (!has_before(a, i) && !has_before(a, i + 1)) { violated(invariant::answers, "#%d has neither", a.id); }
             return true;
@@ -906,7 +906,7 @@ private:
 
     void use(const actor& a, const part& p, const buffer& b) {
         const bool was_expired = has_expired(p.held);
-        const dmasync::access mode = book_.find(p.held, dmasync::read(b).node)->mode;
+        const access_mode mode = book_.find(p.held, dmasync::read(b).node)->mode;
         std::error_code ec;
         const bool writes = is_write(mode);
         const bool got = writes ? !p.held.writable_bytes(b, ec).empty() : !p.held.bytes(b, ec).empty();

@@ -540,14 +540,14 @@ dmasync::unique_fd fake_dma_buf::unmappable() const { return reopen(fd(), O_WRON
 
 dmasync::unique_fd fake_dma_buf::read_only() const { return reopen(fd(), O_RDONLY); }
 
-fake_fence fake_dma_buf::add_fence(dmasync::access a) const {
+fake_fence fake_dma_buf::add_fence(dmasync::access_mode a) const {
     const std::lock_guard guard{the_kernel().lock};
     fake_fence f;
     buffer_of(fd())->uses.push_back({f.point_, is_write(a)});
     return f;
 }
 
-std::size_t fake_dma_buf::pending(dmasync::access a) const {
+std::size_t fake_dma_buf::pending(dmasync::access_mode a) const {
     const std::lock_guard guard{the_kernel().lock};
     return buffer_of(fd())->pending(is_write(a)).size();
 }

@@ -9,14 +9,14 @@
 ///     const support::fake_dma_buf camera{4096};
 ///     buffer b = media.import(camera.duplicate(), "camera");
 ///
-///     const support::fake_fence work = camera.add_fence(access::dma_write);   // a device writes: readers have to wait
+///     const support::fake_fence work = camera.add_fence(access_mode::dma_write);   // a device writes: readers have to wait
 ///     work.signal();                                                          // or work.fail(EIO);
 ///
 ///     CHECK(camera.log() == "START(R) END(R)");          // what was done by DMA_BUF_IOCTL_SYNC; "BLOCKED_START(R)" for
 ///                                                        // one that a real kernel would have blocked in
 ///     camera.inject(DMA_BUF_IOCTL_SYNC, EINTR, 5);       // the next five fail; after that it works
 ///     camera.inject(DMA_BUF_IOCTL_EXPORT_SYNC_FILE, ENOTTY, support::always);     // a kernel before 6.0
-///     CHECK(camera.pending(access::write) == 1);         // fences that a writer has to wait for, imported ones too
+///     CHECK(camera.pending(access_mode::write) == 1);         // fences that a writer has to wait for, imported ones too
 ///
 ///     const support::fake_fence one;                     // of no buffer
 ///     const fence f = one.file();                        // a sync_file of it; as many as wanted
@@ -34,7 +34,7 @@
 /// Not like the kernel: a fake cannot be watched by epoll (watch its exported fence, as the library does); START does not
 /// block; a udmabuf does not share memory with its memfd; a mapping does not fail unless asked to (`unmappable`).
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/fence.hpp>
 #include <dmasync/unique_fd.hpp>
 
@@ -143,10 +143,10 @@ public:
     [[nodiscard]] dmasync::unique_fd read_only() const;  ///< one that can be mapped for reading
 
     /// A device begins to work on the buffer.
-    [[nodiscard]] fake_fence add_fence(dmasync::access a) const;
+    [[nodiscard]] fake_fence add_fence(dmasync::access_mode a) const;
 
     /// How many fences an access of this kind has to wait for.
-    [[nodiscard]] std::size_t pending(dmasync::access a) const;
+    [[nodiscard]] std::size_t pending(dmasync::access_mode a) const;
 
     /// The starts and ends of CPU access that were done so far: START(R), START(RW), END(R), END(RW); BLOCKED_START(...)
     /// for one with fences to wait for. Those that failed are not in it.

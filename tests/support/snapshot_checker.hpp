@@ -2,7 +2,7 @@
 #pragma once
 /// \file snapshot_checker.hpp  Whether a snapshot shows a state that a domain can be in. Knows the rules, not how they are kept.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/stuck_finder.hpp>
 #include <dmasync/domain_counters.hpp>
 #include <dmasync/domain_snapshot.hpp>

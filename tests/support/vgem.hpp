@@ -2,7 +2,7 @@
 #pragma once
 /// \file vgem.hpp  A buffer of a graphics card that is not there, and work on it that a test begins and ends.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/unique_fd.hpp>
 
@@ -44,13 +44,13 @@ public:
 
     /// A device begins to work on the buffer; its fence ends by `signal`, or after 10 s.
     /// Returns: 0, or the errno: EBUSY when a fence is pending that this work would have to wait for.
-    [[nodiscard]] int attach(dmasync::access a, std::uint32_t& work) const {
+    [[nodiscard]] int attach(dmasync::access_mode a, std::uint32_t& work) const {
         attach_request request{handle_, dmasync::is_write(a) ? 1U : 0U, 0, 0};
         const int result = ::ioctl(card_.get(), DRM_IOWR(DRM_COMMAND_BASE + 1, attach_request), &request);
         work = request.out_fence;
         return result == 0 ? 0 : errno;
     }
-    [[nodiscard]] std::uint32_t attach(dmasync::access a) const {
+    [[nodiscard]] std::uint32_t attach(dmasync::access_mode a) const {
         std::uint32_t work = 0;
         REQUIRE(attach(a, work) == 0);
         return work;

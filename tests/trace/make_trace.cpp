@@ -67,7 +67,7 @@ expectation tell_story(stage& s) {
     buffer unused = s.media.adopt(plain[2], "unused");
 
     guard capture = try_lock(dma_write(camera), lock_options{.name = "capture"}); // 1
-    const support::fake_fence work = memory.add_fence(access::dma_write);
+    const support::fake_fence work = memory.add_fence(access_mode::dma_write);
     capture.release_on(work.file()); // mark: lent
     waiter show;
     show.start({.name = "show"}, read(camera), write(screen)); // waits 1, 2

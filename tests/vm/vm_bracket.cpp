@@ -103,7 +103,7 @@ struct fixture {
     explicit fixture(unique_fd fd) : made{std::move(fd)} { static_cast<void>(told.take()); }
 
     /// Locks and unlocks once.
-    void use(dmasync::access mode, cpu_access how = cpu_access::tracked) {
+    void use(access_mode mode, cpu_access how = cpu_access::tracked) {
         lock_set set{media, "use", {.cpu_access = how}};
         set.add(b, mode);
         CHECK(set.try_lock());
@@ -117,7 +117,7 @@ struct fixture {
 };
 
 struct step {
-    dmasync::access use;
+    access_mode use;
     std::string told;
 };
 
@@ -166,48 +166,58 @@ std::jthread end_after_interruptions(const support::sw_timeline& device) {
 
 // ---- the table --------------------------------------------------------------------------------------------------------
 
-TEST_CASE("a reader of the CPU opens a bracket once") { tell({{access::read, "START(R)"}, {access::read, ""}}); }
+TEST_CASE("a reader of the CPU opens a bracket once") {
+    tell({{access_mode::read, "START(R)"}, {access_mode::read, ""}});
+}
 
-TEST_CASE("a writer of the CPU opens a bracket once") { tell({{access::write, "START(RW)"}, {access::write, ""}}); }
+TEST_CASE("a writer of the CPU opens a bracket once") {
+    tell({{access_mode::write, "START(RW)"}, {access_mode::write, ""}});
+}
 
 TEST_CASE("devices alone need no bracket") {
-    tell({{access::dma_write, ""}, {access::dma_read, ""}, {access::dma_read_write, ""}});
+    tell({{access_mode::dma_write, ""}, {access_mode::dma_read, ""}, {access_mode::dma_read_write, ""}});
 }
 
 TEST_CASE("what a device wrote is announced to the CPU, as often as it writes") {
-    tell({{access::dma_write, ""},
-          {access::read, "START(R)"},
-          {access::dma_write, "END(R)"},
-          {access::read, "START(R)"},
-          {access::dma_read_write, "END(R)"},
-          {access::write, "START(RW)"}});
+    tell({{access_mode::dma_write, ""},
+          {access_mode::read, "START(R)"},
+          {access_mode::dma_write, "END(R)"},
+          {access_mode::read, "START(R)"},
+          {access_mode::dma_read_write, "END(R)"},
+          {access_mode::write, "START(RW)"}});
 }
 
 TEST_CASE("what the CPU wrote is announced to a device, as often as it writes") {
-    tell({{access::write, "START(RW)"},
-          {access::dma_read, "END(RW)"},
-          {access::dma_read, ""},
-          {access::write, "START(RW)"},
-          {access::dma_read, "END(RW)"}});
+    tell({{access_mode::write, "START(RW)"},
+          {access_mode::dma_read, "END(RW)"},
+          {access_mode::dma_read, ""},
+          {access_mode::write, "START(RW)"},
+          {access_mode::dma_read, "END(RW)"}});
 }
 
 TEST_CASE("what a device only read is still fresh for a reader") {
-    tell({{access::write, "START(RW)"}, {access::dma_read, "END(RW)"}, {access::read, ""}, {access::dma_read, ""}});
+    tell({{access_mode::write, "START(RW)"},
+          {access_mode::dma_read, "END(RW)"},
+          {access_mode::read, ""},
+          {access_mode::dma_read, ""}});
 }
 
 TEST_CASE("a bracket for reading is closed before one for writing is opened") {
-    tell({{access::read, "START(R)"}, {access::write, "END(R) START(RW)"}, {access::dma_read, "END(RW)"}});
+    tell({{access_mode::read, "START(R)"},
+          {access_mode::write, "END(R) START(RW)"},
+          {access_mode::dma_read, "END(RW)"}});
 }
 
 TEST_CASE("a reader after a writer shares its bracket") {
-    tell({{access::read_write, "START(RW)"}, {access::read, ""}, {access::dma_write, "END(RW)"}});
+    tell({{access_mode::read_write, "START(RW)"}, {access_mode::read, ""}, {access_mode::dma_write, "END(RW)"}});
 }
 
 TEST_CASE("a pipeline of camera, filter and display tells the kernel twice a picture") {
     std::vector<step> story;
     for (int picture = 0; picture < 5; ++picture) {
-        story.insert(story.end(),
-                     {{access::dma_write, ""}, {access::read_write, "START(RW)"}, {access::dma_read, "END(RW)"}});
+        story.insert(
+            story.end(),
+            {{access_mode::dma_write, ""}, {access_mode::read_write, "START(RW)"}, {access_mode::dma_read, "END(RW)"}});
     }
     tell(story);
 }
@@ -216,14 +226,14 @@ TEST_CASE("always: every hold by the CPU has a bracket of its own") {
     for (const support::exporter& e : support::exporters()) {
         CAPTURE(e.name);
         fixture f{e.make(size)};
-        f.use(access::read, cpu_access::always);
-        f.use(access::read, cpu_access::always);
+        f.use(access_mode::read, cpu_access::always);
+        f.use(access_mode::read, cpu_access::always);
         CHECK(told.take() == "START(R) END(R) START(R) END(R)");
-        f.use(access::write, cpu_access::always);
-        f.use(access::read_write, cpu_access::always);
+        f.use(access_mode::write, cpu_access::always);
+        f.use(access_mode::read_write, cpu_access::always);
         CHECK(told.take() == "START(RW) END(RW) START(RW) END(RW)");
-        f.use(access::dma_read, cpu_access::always);
-        f.use(access::dma_write, cpu_access::always);
+        f.use(access_mode::dma_read, cpu_access::always);
+        f.use(access_mode::dma_write, cpu_access::always);
         CHECK(told.take().empty());
     }
 }
@@ -232,10 +242,10 @@ TEST_CASE("tracked and always brackets of one buffer go together") {
     for (const support::exporter& e : support::exporters()) {
         CAPTURE(e.name);
         fixture f{e.make(size)};
-        f.use(access::write);
-        f.use(access::read, cpu_access::always); // inside of the bracket that is open
+        f.use(access_mode::write);
+        f.use(access_mode::read, cpu_access::always); // inside of the bracket that is open
         CHECK(told.take() == "START(RW) START(R) END(R)");
-        f.use(access::dma_read);
+        f.use(access_mode::dma_read);
         CHECK(told.take() == "END(RW)");
     }
 }
@@ -248,7 +258,7 @@ TEST_CASE("a hold that lost its buffer leaves its bracket to the next device") {
         f.loop.advance(5s);
         CHECK(held.unlock() == errc::lease_expired);
         CHECK(told.take() == "START(RW)");
-        f.use(access::dma_read);
+        f.use(access_mode::dma_read);
         CHECK(told.take() == "END(RW)");
     }
 }
@@ -257,7 +267,7 @@ TEST_CASE("a buffer that goes while its bracket is open has it closed") {
     for (const support::exporter& e : support::exporters()) {
         CAPTURE(e.name);
         fixture f{e.make(size)};
-        f.use(access::write);
+        f.use(access_mode::write);
         f.b = {};
         CHECK(told.take() == "START(RW) END(RW)");
     }
@@ -267,7 +277,7 @@ TEST_CASE("an end without a start is an error of the exporter that has to know")
     for (const support::exporter& e : support::exporters()) {
         CAPTURE(e.name);
         const unique_fd fresh = e.make(size);
-        const std::error_code ec = dma_buf::end_cpu_access(fresh.get(), access::read);
+        const std::error_code ec = dma_buf::end_cpu_access(fresh.get(), access_mode::read);
         CHECK((ec == std::errc::invalid_argument) == (e.name == "udmabuf"));
         CHECK(told.take() == (e.name == "udmabuf" ? "END(R)=22" : "END(R)"));
     }
@@ -279,7 +289,7 @@ TEST_CASE("what is imported and goes again, unused or used by a device, tells th
         fixture f{e.make(size)};
         f.b = {};
         f.b = f.media.import(duplicate(f.made));
-        f.use(access::dma_write);
+        f.use(access_mode::dma_write);
         f.b = {};
         CHECK(told.take().empty());
     }
@@ -292,7 +302,7 @@ TEST_CASE("readers of two threads share one bracket") {
         CAPTURE(e.name);
         fixture f{e.make(size)};
         for (int round = 0; round < 5; ++round) {
-            f.use(access::dma_write);
+            f.use(access_mode::dma_write);
             static_cast<void>(told.take());
             std::array<std::thread, 2> readers;
             for (std::thread& t : readers) {
@@ -309,7 +319,7 @@ TEST_CASE("a start that signals interrupt is begun anew until the device has fin
         CAPTURE(e.name);
         fixture f{e.make(size)};
         const support::sw_timeline device;
-        dma_buf::import_fence(f.made.get(), device.create(1), access::dma_write, f.ec);
+        dma_buf::import_fence(f.made.get(), device.create(1), access_mode::dma_write, f.ec);
         REQUIRE_FALSE(f.ec);
         const signal_storm storm;
         const std::jthread end = end_after_interruptions(device);
@@ -324,7 +334,7 @@ TEST_CASE("a start that signals interrupt is begun anew until the device has fin
 TEST_CASE("a thread that waits for a fence under a storm of signals is not interrupted in the kernel") {
     fixture f{support::allocate_from_heap("system", size)};
     const support::sw_timeline device;
-    dma_buf::import_fence(f.made.get(), device.create(1), access::dma_write, f.ec);
+    dma_buf::import_fence(f.made.get(), device.create(1), access_mode::dma_write, f.ec);
     const signal_storm storm;
     std::jthread end{[&device] {
         std::this_thread::sleep_for(100ms);
@@ -344,7 +354,7 @@ TEST_CASE("what the CPU wrote is seen through a second mapping of the same buffe
         const mapping second = dma_buf::map(duplicate(f.made).get(), f.b.size(), f.ec);
         REQUIRE_FALSE(f.ec);
         try_lock(write(f.b)).bytes<0>().back() = std::byte{55};
-        f.use(access::dma_read);
+        f.use(access_mode::dma_read);
         CHECK(second.bytes().back() == std::byte{55});
     }
 }

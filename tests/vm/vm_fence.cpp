@@ -66,14 +66,14 @@ fence_info info_of(const fence& f) {
     return i;
 }
 
-fence export_fence(const vgem_buffer& b, dmasync::access a) {
+fence export_fence(const vgem_buffer& b, access_mode a) {
     std::error_code ec;
     fence f = dma_buf::export_fence(b.fd(), a, ec);
     CHECK_FALSE(ec);
     return f;
 }
 
-void import_fence(int fd, const fence& f, dmasync::access a) {
+void import_fence(int fd, const fence& f, access_mode a) {
     std::error_code ec;
     dma_buf::import_fence(fd, f, a, ec);
     CHECK_FALSE(ec);
@@ -480,26 +480,26 @@ TEST_CASE_TEMPLATE("waits that are given up leave no descriptor behind", Loop, E
 
 TEST_CASE("a reader waits for those that write, a writer for all") {
     const vgem_buffer b;
-    CHECK(dma_buf::is_idle(b.fd(), access::read));
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
-    const std::uint32_t reading = b.attach(access::dma_read);
-    CHECK(dma_buf::is_idle(b.fd(), access::read));
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
+    const std::uint32_t reading = b.attach(access_mode::dma_read);
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::write));
     CHECK(b.signal(reading) == 0);
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
-    const std::uint32_t writing = b.attach(access::dma_write);
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::dma_read));
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::dma_write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
+    const std::uint32_t writing = b.attach(access_mode::dma_write);
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::dma_read));
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::dma_write));
     CHECK(b.signal(writing) == 0);
-    CHECK(dma_buf::is_idle(b.fd(), access::dma_read));
-    CHECK(dma_buf::is_idle(b.fd(), access::dma_write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::dma_read));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::dma_write));
 }
 
 TEST_CASE("an exported fence is what an access of its kind has to wait for") {
     const vgem_buffer b;
-    const std::uint32_t reading = b.attach(access::dma_read);
-    CHECK(export_fence(b, access::read).state() == fence_state::signalled);
-    const fence for_writer = export_fence(b, access::write);
+    const std::uint32_t reading = b.attach(access_mode::dma_read);
+    CHECK(export_fence(b, access_mode::read).state() == fence_state::signalled);
+    const fence for_writer = export_fence(b, access_mode::write);
     CHECK(for_writer.state() == fence_state::pending);
     CHECK(info_of(for_writer).points.at(0).driver == "vgem");
     b.signal(reading);
@@ -508,43 +508,43 @@ TEST_CASE("an exported fence is what an access of its kind has to wait for") {
 
 TEST_CASE("an exported fence stands for what there was when it was exported") {
     const vgem_buffer b;
-    const std::uint32_t first = b.attach(access::dma_read);
-    const fence exported = export_fence(b, access::write);
-    const std::uint32_t later = b.attach(access::dma_read);
+    const std::uint32_t first = b.attach(access_mode::dma_read);
+    const fence exported = export_fence(b, access_mode::write);
+    const std::uint32_t later = b.attach(access_mode::dma_read);
     b.signal(first);
     CHECK(exported.state() == fence_state::signalled);
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::write));
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::write));
     b.signal(later);
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
 }
 
 TEST_CASE("an idle buffer exports a fence that has ended") {
     const vgem_buffer b;
-    CHECK(export_fence(b, access::read).state() == fence_state::signalled);
-    CHECK(export_fence(b, access::write).state() == fence_state::signalled);
-    b.signal(b.attach(access::dma_write));
-    CHECK(export_fence(b, access::write).state() == fence_state::signalled);
+    CHECK(export_fence(b, access_mode::read).state() == fence_state::signalled);
+    CHECK(export_fence(b, access_mode::write).state() == fence_state::signalled);
+    b.signal(b.attach(access_mode::dma_write));
+    CHECK(export_fence(b, access_mode::write).state() == fence_state::signalled);
 }
 
 TEST_CASE("work that would have to wait for other work is refused by vgem, so tests cannot start it") {
     const vgem_buffer b;
     std::uint32_t work = 0;
-    const std::uint32_t reading = b.attach(access::dma_read);
-    CHECK(b.attach(access::dma_write, work) == EBUSY);
-    const std::uint32_t beside = b.attach(access::dma_read);
+    const std::uint32_t reading = b.attach(access_mode::dma_read);
+    CHECK(b.attach(access_mode::dma_write, work) == EBUSY);
+    const std::uint32_t beside = b.attach(access_mode::dma_read);
     b.signal(reading);
     b.signal(beside);
-    const std::uint32_t writing = b.attach(access::dma_write);
-    CHECK(b.attach(access::dma_read, work) == EBUSY);
-    CHECK(b.attach(access::dma_write, work) == EBUSY);
+    const std::uint32_t writing = b.attach(access_mode::dma_write);
+    CHECK(b.attach(access_mode::dma_read, work) == EBUSY);
+    CHECK(b.attach(access_mode::dma_write, work) == EBUSY);
     b.signal(writing);
-    CHECK(b.attach(access::dma_write, work) == 0);
+    CHECK(b.attach(access_mode::dma_write, work) == 0);
     b.signal(work);
 }
 
 TEST_CASE("work is ended once") {
     const vgem_buffer b;
-    const std::uint32_t work = b.attach(access::dma_write);
+    const std::uint32_t work = b.attach(access_mode::dma_write);
     CHECK(b.signal(work) == 0);
     CHECK(b.signal(work) == ENOENT);
 }
@@ -552,8 +552,8 @@ TEST_CASE("work is ended once") {
 TEST_CASE_TEMPLATE("a coroutine waits for the work on a buffer", Loop, EVERY_LOOP) {
     Loop loop;
     const vgem_buffer b;
-    const std::uint32_t work = b.attach(access::dma_write);
-    const fence f = export_fence(b, access::read);
+    const std::uint32_t work = b.attach(access_mode::dma_write);
+    const fence f = export_fence(b, access_mode::read);
     result r;
     const probe p = await_fence(loop, f, {}, r);
     support::run_for(loop, 5ms);
@@ -565,13 +565,13 @@ TEST_CASE_TEMPLATE("a coroutine waits for the work on a buffer", Loop, EVERY_LOO
 
 TEST_CASE("work that nobody ends expires after ten seconds, without an error") {
     const vgem_buffer b;
-    const std::uint32_t work = b.attach(access::dma_write);
-    const fence f = export_fence(b, access::read);
+    const std::uint32_t work = b.attach(access_mode::dma_write);
+    const fence f = export_fence(b, access_mode::read);
     const auto begin = event_loop::clock::now();
     CHECK_FALSE(f.blocking_wait(begin + 20s));
     CHECK(event_loop::clock::now() - begin > 8s);
     CHECK(f.state() == fence_state::signalled);
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
     CHECK(b.signal(work) == ETIMEDOUT);
 }
 
@@ -580,31 +580,31 @@ TEST_CASE("work that nobody ends expires after ten seconds, without an error") {
 TEST_CASE("a fence that is imported as a writer's keeps everybody waiting") {
     const vgem_buffer b;
     const sw_timeline timeline;
-    import_fence(b.fd(), timeline.create(1), access::dma_write);
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::read));
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::write));
+    import_fence(b.fd(), timeline.create(1), access_mode::dma_write);
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::read));
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::write));
     timeline.advance();
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
 }
 
 TEST_CASE("a fence that is imported as a reader's keeps writers waiting") {
     const vgem_buffer b;
     const sw_timeline timeline;
-    import_fence(b.fd(), timeline.create(1), access::dma_read);
-    CHECK(dma_buf::is_idle(b.fd(), access::read));
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::write));
+    import_fence(b.fd(), timeline.create(1), access_mode::dma_read);
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::write));
     timeline.advance();
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
 }
 
 TEST_CASE("drivers wait for a fence that was imported") {
     const vgem_buffer b;
     const sw_timeline timeline;
-    import_fence(b.fd(), timeline.create(1), access::dma_read);
+    import_fence(b.fd(), timeline.create(1), access_mode::dma_read);
     std::uint32_t work = 0;
-    CHECK(b.attach(access::dma_write, work) == EBUSY);
+    CHECK(b.attach(access_mode::dma_write, work) == EBUSY);
     timeline.advance();
-    CHECK(b.attach(access::dma_write, work) == 0);
+    CHECK(b.attach(access_mode::dma_write, work) == 0);
     b.signal(work);
 }
 
@@ -612,36 +612,36 @@ TEST_CASE("a merged fence is imported with all its parts, in addition to those t
     const vgem_buffer b;
     const sw_timeline one;
     const sw_timeline two;
-    const std::uint32_t reading = b.attach(access::dma_read);
-    import_fence(b.fd(), merge(one.create(1), two.create(1)), access::dma_write);
-    const fence all = export_fence(b, access::write);
+    const std::uint32_t reading = b.attach(access_mode::dma_read);
+    import_fence(b.fd(), merge(one.create(1), two.create(1)), access_mode::dma_write);
+    const fence all = export_fence(b, access_mode::write);
     CHECK(info_of(all).points.size() == 3);
     one.advance();
     b.signal(reading);
-    CHECK_FALSE(dma_buf::is_idle(b.fd(), access::read));
+    CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::read));
     two.advance();
-    CHECK(dma_buf::is_idle(b.fd(), access::write));
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
     CHECK(all.state() == fence_state::signalled);
 }
 
 TEST_CASE("a fence of a buffer that fails is exported as long as it is pending, and then tells its error") {
     const vgem_buffer b;
     sw_timeline timeline;
-    import_fence(b.fd(), timeline.create(1), access::dma_write);
-    const fence before = export_fence(b, access::read);
+    import_fence(b.fd(), timeline.create(1), access_mode::dma_write);
+    const fence before = export_fence(b, access_mode::read);
     timeline.close();
     CHECK(before.error() == system_error(ENOENT));
-    CHECK(dma_buf::is_idle(b.fd(), access::read));
-    CHECK(export_fence(b, access::read).state() == fence_state::signalled); // the kernel has forgotten it
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
+    CHECK(export_fence(b, access_mode::read).state() == fence_state::signalled); // the kernel has forgotten it
 }
 
 TEST_CASE("a descriptor that cannot write is enough to import and export") {
     const vgem_buffer b;
     const unique_fd read_only = b.exported(0);
     const sw_timeline timeline;
-    import_fence(read_only.get(), timeline.create(1), access::dma_write);
+    import_fence(read_only.get(), timeline.create(1), access_mode::dma_write);
     std::error_code ec;
-    CHECK(dma_buf::export_fence(read_only.get(), access::write, ec).state() == fence_state::pending);
+    CHECK(dma_buf::export_fence(read_only.get(), access_mode::write, ec).state() == fence_state::pending);
     CHECK_FALSE(ec);
 }
 
@@ -663,9 +663,9 @@ TEST_CASE("what is no dma-buf is told so, by the real kernel too") {
     const sw_timeline timeline;
     const fence f = timeline.create(1);
     std::error_code ec;
-    CHECK(!dma_buf::export_fence(f.fd(), access::read, ec));
+    CHECK(!dma_buf::export_fence(f.fd(), access_mode::read, ec));
     CHECK(ec == errc::not_a_dma_buf);
-    dma_buf::import_fence(f.fd(), f, access::read, ec);
+    dma_buf::import_fence(f.fd(), f, access_mode::read, ec);
     CHECK(ec == errc::not_a_dma_buf);
     CHECK_FALSE(dma_buf::is_dma_buf(f.fd()));
     CHECK(dma_buf::is_dma_buf(vgem_buffer{}.fd()));

@@ -105,8 +105,8 @@ probe keep(guard& out, const buffer& b) { out = co_await dmasync::lock(read(b));
 void check_same(fixture& f, const buffer& one, const buffer& other) {
     CHECK(one == other);
     lock_set set{f.media};
-    set.add(one, access::read);
-    set.add(other, access::read, f.ec);
+    set.add(one, access_mode::read);
+    set.add(other, access_mode::read, f.ec);
     CHECK(f.ec == errc::duplicate_buffer);
     static_cast<void>(try_lock(read(one), write(other), f.ec));
     CHECK(f.ec == errc::duplicate_buffer);
@@ -272,10 +272,10 @@ TEST_CASE("what is pending on one alias is no matter for the other") {
     const unique_fd one = support::make_udmabuf(memory, size);
     const unique_fd two = support::make_udmabuf(memory, size);
     const support::sw_timeline device;
-    dma_buf::import_fence(one.get(), device.create(1), access::dma_write, f.ec);
+    dma_buf::import_fence(one.get(), device.create(1), access_mode::dma_write, f.ec);
     REQUIRE_FALSE(f.ec);
-    CHECK_FALSE(dma_buf::is_idle(one.get(), access::read));
-    CHECK(dma_buf::is_idle(two.get(), access::write));
+    CHECK_FALSE(dma_buf::is_idle(one.get(), access_mode::read));
+    CHECK(dma_buf::is_idle(two.get(), access_mode::write));
     CHECK(try_lock(write(f.media.import(duplicate(two)))));
     CHECK(try_lock(read(f.media.import(duplicate(one)))).error() == errc::would_block);
 }

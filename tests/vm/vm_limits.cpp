@@ -93,7 +93,7 @@ private:
 /// A dma-buf that a device writes.
 struct busy_buffer {
     explicit busy_buffer(fixture& f) : made{support::allocate_from_heap("system", size)} {
-        dma_buf::import_fence(made.get(), device.create(1), dmasync::access::dma_write, f.ec);
+        dma_buf::import_fence(made.get(), device.create(1), access_mode::dma_write, f.ec);
         REQUIRE_FALSE(f.ec);
         b = f.media.import(duplicate(made));
     }
@@ -265,11 +265,11 @@ TEST_CASE("without descriptors no fence is exported, and none is lost") {
     const std::size_t before = open_descriptors();
     {
         const no_descriptors none;
-        CHECK_FALSE(dma_buf::export_fence(busy.b.fd(), dmasync::access::read, f.ec));
+        CHECK_FALSE(dma_buf::export_fence(busy.b.fd(), access_mode::read, f.ec));
         CHECK(f.ec == std::errc::too_many_files_open);
     }
     CHECK(open_descriptors() == before);
-    CHECK(dma_buf::export_fence(busy.b.fd(), dmasync::access::read, f.ec).state() == fence_state::pending);
+    CHECK(dma_buf::export_fence(busy.b.fd(), access_mode::read, f.ec).state() == fence_state::pending);
 }
 
 TEST_CASE("without descriptors a lock that has to wait for a device says so, and later ones work") {
@@ -630,7 +630,7 @@ TEST_CASE("a process that is killed while it waits for a device leaves nothing o
         domain media{loop};
         const buffer b = media.allocate(size, "waited for", {.from = memory_kind::udmabuf});
         std::error_code ec;
-        dma_buf::import_fence(b.fd(), device.create(1), dmasync::access::dma_write, ec);
+        dma_buf::import_fence(b.fd(), device.create(1), access_mode::dma_write, ec);
         guard held;
         const probe reader = keep(held, b, ec);
         for (int i = 0; i < 10; ++i) { loop.poll(); }
@@ -650,14 +650,13 @@ TEST_CASE("a buffer that was asked whether it is idle is kept by the kernel unti
     const auto make = [&](const char* name) {
         unique_fd made = support::allocate_from_heap("system", size);
         static_cast<void>(dma_buf::set_name(made.get(), name));
-        dma_buf::import_fence(made.get(), device.create(1), dmasync::access::dma_write, f.ec);
+        dma_buf::import_fence(made.get(), device.create(1), access_mode::dma_write, f.ec);
         return made;
     };
     make("not asked").reset();
     CHECK(goes_away("not asked"));
     unique_fd asked = make("asked");
-    CHECK_FALSE(
-        dma_buf::is_idle(asked.get(), dmasync::access::read)); // poll(2) leaves a callback there, which keeps it
+    CHECK_FALSE(dma_buf::is_idle(asked.get(), access_mode::read)); // poll(2) leaves a callback there, which keeps it
     asked.reset();
     CHECK(is_listed("asked"));
     device.advance();

@@ -126,7 +126,7 @@ struct fixture {
 };
 
 /// A device begins to work on a buffer, until its timeline is at 1.
-void begin_work(const buffer& b, const sw_timeline& device, dmasync::access a) {
+void begin_work(const buffer& b, const sw_timeline& device, access_mode a) {
     std::error_code ec;
     dma_buf::import_fence(b.fd(), device.create(1), a, ec);
     CHECK_FALSE(ec);
@@ -147,7 +147,7 @@ template <class IsReady>
 answers poll_by_hand(const vgem_buffer& b, IsReady is_ready) {
     std::array<sw_timeline, 2> devices;
     std::error_code ec;
-    for (const sw_timeline& d : devices) { dma_buf::import_fence(b.fd(), d.create(1), access::dma_write, ec); }
+    for (const sw_timeline& d : devices) { dma_buf::import_fence(b.fd(), d.create(1), access_mode::dma_write, ec); }
     CHECK_FALSE(ec);
     CHECK_FALSE(is_ready());
     devices[0].advance();
@@ -164,7 +164,7 @@ TEST_CASE_TEMPLATE("a reader waits for two writing devices, in whatever order th
     for (const std::size_t first : {0U, 1U}) {
         fixture<Loop> f;
         const std::array<sw_timeline, 2> devices;
-        for (const sw_timeline& d : devices) { begin_work(f.a, d, access::dma_write); }
+        for (const sw_timeline& d : devices) { begin_work(f.a, d, access_mode::dma_write); }
         waiter w;
         w.start({}, read(f.a));
         f.loop.poll();
@@ -182,8 +182,8 @@ TEST_CASE_TEMPLATE("a writer waits for a reading and a writing device, in whatev
     for (const std::size_t first : {0U, 1U}) {
         fixture<Loop> f;
         const std::array<sw_timeline, 2> devices;
-        begin_work(f.a, devices[0], access::dma_read);
-        begin_work(f.a, devices[1], access::dma_write);
+        begin_work(f.a, devices[0], access_mode::dma_read);
+        begin_work(f.a, devices[1], access_mode::dma_write);
         waiter w;
         w.start({}, write(f.a));
         f.loop.poll();
@@ -199,7 +199,7 @@ TEST_CASE_TEMPLATE("a writer waits for a reading and a writing device, in whatev
 TEST_CASE_TEMPLATE("a reader waits for writing devices only", Loop, EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline device;
-    begin_work(f.a, device, access::dma_read);
+    begin_work(f.a, device, access_mode::dma_read);
     waiter reader;
     reader.start({}, read(f.a));
     CHECK(reader.held);
@@ -217,9 +217,9 @@ TEST_CASE_TEMPLATE("a set waits for the devices of all its buffers, in whatever 
     do {
         fixture<Loop> f;
         const std::array<sw_timeline, 3> devices;
-        begin_work(f.a, devices[0], access::dma_write);
-        begin_work(f.b, devices[1], access::dma_write);
-        begin_work(f.b, devices[2], access::dma_read);
+        begin_work(f.a, devices[0], access_mode::dma_write);
+        begin_work(f.b, devices[1], access_mode::dma_write);
+        begin_work(f.b, devices[2], access_mode::dma_read);
         waiter w;
         w.start({}, read(f.a), write(f.b));
         f.loop.poll();
@@ -240,7 +240,7 @@ TEST_CASE_TEMPLATE("locks wait for devices whatever the memory is from", Loop, E
         const buffer a = media.allocate(4096, "a", {.from = kind});
         REQUIRE(a.memory() == kind);
         const sw_timeline device;
-        begin_work(a, device, access::dma_write);
+        begin_work(a, device, access_mode::dma_write);
         waiter w;
         w.start({}, read(a));
         run_for(loop, 10ms);
@@ -292,7 +292,7 @@ TEST_CASE("epoll and poll of a dma-buf wait for both of two fences") {
 
 TEST_CASE_TEMPLATE("the work of a driver is waited for", Loop, EVERY_LOOP) {
     fixture<Loop> f;
-    const std::uint32_t work = f.camera.attach(access::dma_write);
+    const std::uint32_t work = f.camera.attach(access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a));
     run_for(f.loop, 5ms);
@@ -307,11 +307,11 @@ TEST_CASE_TEMPLATE("a device that begins while another is waited for is waited f
     fixture<Loop> f;
     const sw_timeline first;
     const sw_timeline second;
-    begin_work(f.a, first, access::dma_write);
+    begin_work(f.a, first, access_mode::dma_write);
     waiter w;
     w.start({.fence_timeout = 200ms}, read(f.a));
     f.loop.poll();
-    begin_work(f.a, second, access::dma_write);
+    begin_work(f.a, second, access_mode::dma_write);
     std::thread rescue{[&] { // of a loop whose thread is blocked
         std::this_thread::sleep_for(2s);
         second.advance();
@@ -346,7 +346,7 @@ TEST_CASE_TEMPLATE("who waited for a holder waits for the device that the holder
 TEST_CASE_TEMPLATE("the deadline of a lock holds for a device that does not finish", Loop, EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline stuck;
-    begin_work(f.a, stuck, access::dma_write);
+    begin_work(f.a, stuck, access_mode::dma_write);
     waiter w;
     const auto deadline = f.loop.now() + 20ms;
     w.start({.deadline = deadline}, read(f.a));
@@ -359,7 +359,7 @@ TEST_CASE_TEMPLATE("the deadline of a lock holds for a device that does not fini
 TEST_CASE_TEMPLATE("a device is waited for as long as the lock says, or else as its lease", Loop, EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline stuck;
-    begin_work(f.a, stuck, access::dma_write);
+    begin_work(f.a, stuck, access_mode::dma_write);
     waiter limited;
     waiter as_its_lease;
     limited.start({.fence_timeout = 20ms}, read(f.a));
@@ -375,7 +375,7 @@ TEST_CASE_TEMPLATE("a device is waited for as long as the lock says, or else as 
 TEST_CASE_TEMPLATE("who waits for a device that does not finish can be stopped", Loop, EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline stuck;
-    begin_work(f.a, stuck, access::dma_write);
+    begin_work(f.a, stuck, access_mode::dma_write);
     std::stop_source stop;
     const std::stop_token token = stop.get_token();
     waiter w;
@@ -392,7 +392,7 @@ TEST_CASE_TEMPLATE("a coroutine that waits for a device that does not finish can
     fixture<Loop> f;
     const std::size_t before = support::count_descriptors();
     const sw_timeline stuck;
-    begin_work(f.a, stuck, access::dma_write);
+    begin_work(f.a, stuck, access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a));
     f.loop.poll();
@@ -405,7 +405,7 @@ TEST_CASE_TEMPLATE("while one waits for a device that does not finish, others ar
                    EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline stuck;
-    begin_work(f.a, stuck, access::dma_write);
+    begin_work(f.a, stuck, access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a));
     f.loop.poll();
@@ -427,7 +427,7 @@ TEST_CASE_TEMPLATE("while one waits for a device that does not finish, others ar
 TEST_CASE("who ignores fences and reads by the CPU waits for them in the kernel all the same, with its thread") {
     fixture<epoll_loop> f;
     const sw_timeline device;
-    begin_work(f.a, device, access::dma_write);
+    begin_work(f.a, device, access_mode::dma_write);
     CHECK(try_lock(dma_read(f.a), lock_options{.fences = fences::ignore}));
     std::atomic<bool> through{false};
     std::thread reader{[&] {
@@ -447,7 +447,7 @@ TEST_CASE_TEMPLATE("a device that fails makes the lock that waited for it fail, 
                    EVERY_LOOP) {
     fixture<Loop> f;
     sw_timeline broken;
-    begin_work(f.a, broken, access::dma_write);
+    begin_work(f.a, broken, access_mode::dma_write);
     waiter w;
     w.start({}, read(f.a), write(f.b));
     f.loop.poll();
@@ -465,9 +465,9 @@ TEST_CASE_TEMPLATE("any of the devices that are waited for may fail, whichever f
         for (const bool first : {true, false}) {
             fixture<Loop> f;
             std::array<sw_timeline, 3> devices;
-            begin_work(f.a, devices[0], access::dma_write);
-            begin_work(f.a, devices[1], access::dma_write);
-            begin_work(f.b, devices[2], access::dma_write);
+            begin_work(f.a, devices[0], access_mode::dma_write);
+            begin_work(f.a, devices[1], access_mode::dma_write);
+            begin_work(f.b, devices[2], access_mode::dma_write);
             waiter w;
             w.start({}, read(f.a), read(f.b));
             f.loop.poll();
@@ -490,7 +490,7 @@ TEST_CASE_TEMPLATE("a device that failed before anybody asked is not heard of: t
                    EVERY_LOOP) {
     fixture<Loop> f;
     sw_timeline broken;
-    begin_work(f.a, broken, access::dma_write);
+    begin_work(f.a, broken, access_mode::dma_write);
     broken.close();
     waiter w;
     w.start({}, read(f.a));
@@ -586,10 +586,10 @@ TEST_CASE_TEMPLATE("a device that outlasts the overdue limit loses its buffers, 
 TEST_CASE_TEMPLATE("work that a driver lets expire ends the hold like work that is done", Loop, EVERY_LOOP) {
     fixture<Loop> f;
     std::optional<vgem_buffer> other{std::in_place};
-    static_cast<void>(other->attach(access::dma_write));
+    static_cast<void>(other->attach(access_mode::dma_write));
     std::error_code ec;
     guard held = try_lock(dma_write(f.a));
-    held.release_on(dma_buf::export_fence(other->fd(), access::write, ec));
+    held.release_on(dma_buf::export_fence(other->fd(), access_mode::write, ec));
     run_for(f.loop, 5ms);
     CHECK(!f.is_free(f.a));
     other.reset(); // whoever closes the card's file ends its work, as the ten seconds would
@@ -644,9 +644,9 @@ TEST_CASE("a driver refuses work that conflicts with a published fence") {
     guard held = try_lock(dma_write(f.a));
     held.publish(f.a, device.create(1));
     std::uint32_t work = 0;
-    CHECK(f.camera.attach(access::dma_read, work) == EBUSY);
+    CHECK(f.camera.attach(access_mode::dma_read, work) == EBUSY);
     device.advance();
-    CHECK(f.camera.attach(access::dma_read, work) == 0);
+    CHECK(f.camera.attach(access_mode::dma_read, work) == 0);
     f.camera.signal(work);
 }
 
@@ -657,7 +657,7 @@ TEST_CASE_TEMPLATE("a thread waits for two devices, in whatever order they finis
     for (const std::size_t first : {0U, 1U}) {
         fixture<Loop> f;
         const std::array<sw_timeline, 2> devices;
-        for (const sw_timeline& d : devices) { begin_work(f.a, d, access::dma_write); }
+        for (const sw_timeline& d : devices) { begin_work(f.a, d, access_mode::dma_write); }
         std::atomic<int> finished{0};
         std::thread other{[&] {
             for (const std::size_t i : {first, 1 - first}) {
@@ -677,7 +677,7 @@ TEST_CASE_TEMPLATE("a thread that waits for devices gives up at its deadline, in
                    EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline stuck;
-    begin_work(f.a, stuck, access::dma_write);
+    begin_work(f.a, stuck, access_mode::dma_write);
     std::error_code ec;
     static_cast<void>(blocking_lock(read(f.a), lock_options{.deadline = f.loop.now() + 10ms}, ec));
     CHECK(ec == errc::timed_out);
@@ -696,8 +696,8 @@ TEST_CASE_TEMPLATE("a thread that waits for devices hears of any that fails", Lo
     for (const std::size_t broken : {0U, 1U}) {
         fixture<Loop> f;
         std::array<sw_timeline, 2> devices;
-        begin_work(f.a, devices[0], access::dma_write);
-        begin_work(f.b, devices[1], access::dma_write);
+        begin_work(f.a, devices[0], access_mode::dma_write);
+        begin_work(f.b, devices[1], access_mode::dma_write);
         std::thread other{[&] {
             std::this_thread::sleep_for(20ms);
             devices.at(broken).close();
@@ -721,9 +721,9 @@ TEST_CASE_TEMPLATE("a lock waits for all devices where the kernel exports no fen
     do {
         fixture<Loop> f;
         const std::array<sw_timeline, 3> devices;
-        begin_work(f.a, devices[0], access::dma_write);
-        begin_work(f.a, devices[1], access::dma_write);
-        begin_work(f.b, devices[2], access::dma_read);
+        begin_work(f.a, devices[0], access_mode::dma_write);
+        begin_work(f.a, devices[1], access_mode::dma_write);
+        begin_work(f.b, devices[2], access_mode::dma_read);
         waiter w;
         w.start({}, read(f.a), write(f.b));
         f.loop.poll();
@@ -742,7 +742,7 @@ TEST_CASE_TEMPLATE("a lock gives up on a device where the kernel exports no fenc
     fixture<Loop> f;
     const std::size_t before = support::count_descriptors();
     const sw_timeline stuck;
-    begin_work(f.a, stuck, access::dma_write);
+    begin_work(f.a, stuck, access_mode::dma_write);
     waiter w;
     w.start({.fence_timeout = 10ms}, read(f.a));
     CHECK(settles(f.loop, w));
@@ -756,7 +756,7 @@ TEST_CASE_TEMPLATE("a thread waits for all devices where the kernel exports no f
     for (const std::size_t first : {0U, 1U}) {
         fixture<Loop> f;
         const std::array<sw_timeline, 2> devices;
-        for (const sw_timeline& d : devices) { begin_work(f.a, d, access::dma_write); }
+        for (const sw_timeline& d : devices) { begin_work(f.a, d, access_mode::dma_write); }
         std::atomic<int> finished{0};
         std::thread other{[&] {
             for (const std::size_t i : {first, 1 - first}) {
@@ -792,7 +792,7 @@ TEST_CASE_TEMPLATE("signals and a short shortage do not make a lock fail", Loop,
         for (const auto& [error, times] : {std::pair{EINTR, 10'000}, std::pair{EAGAIN, 3}}) {
             fixture<Loop> f;
             const sw_timeline device;
-            begin_work(f.a, device, access::dma_write);
+            begin_work(f.a, device, access_mode::dma_write);
             const refusal storm{request, error, times};
             waiter w;
             w.start({}, read(f.a));
@@ -839,7 +839,7 @@ TEST_CASE_TEMPLATE("a kernel that exports no fence for want of something makes t
     for (const int error : {EBADF, EINVAL, EIO, ENOMEM, EMFILE, EAGAIN}) {
         fixture<Loop> f;
         const sw_timeline device;
-        begin_work(f.b, device, access::dma_write);
+        begin_work(f.b, device, access_mode::dma_write);
         const std::size_t before = support::count_descriptors();
         waiter w;
         {
@@ -857,7 +857,7 @@ TEST_CASE("a kernel that exports no fence makes a blocking lock fail with its an
     for (const int error : refusals) {
         fixture<epoll_loop> f;
         const sw_timeline device;
-        begin_work(f.b, device, access::dma_write);
+        begin_work(f.b, device, access_mode::dma_write);
         const std::size_t before = support::count_descriptors();
         std::error_code ec;
         {
@@ -902,7 +902,7 @@ TEST_CASE_TEMPLATE("a kernel that does not tell how a fence ended makes the lock
     for (const int error : {EBADF, EIO, ENOMEM}) {
         fixture<Loop> f;
         const sw_timeline device;
-        begin_work(f.a, device, access::dma_write);
+        begin_work(f.a, device, access_mode::dma_write);
         const std::size_t before = support::count_descriptors();
         waiter w;
         w.start({}, read(f.a));
@@ -928,7 +928,7 @@ TEST_CASE("a kernel that takes no fence says so to whoever publishes one, and th
             held.publish(f.a, device.create(1), ec);
         }
         CHECK(ec == system_error(error));
-        CHECK(dma_buf::is_idle(f.a.fd(), access::write));
+        CHECK(dma_buf::is_idle(f.a.fd(), access_mode::write));
         CHECK_FALSE(held.unlock());
     }
 }
@@ -940,8 +940,8 @@ TEST_CASE_TEMPLATE("a thousand locks that wait for devices leave no descriptor b
         const sw_timeline device;
         for (std::uint32_t i = 1; i <= 1000; ++i) {
             std::error_code ec;
-            dma_buf::import_fence(f.a.fd(), device.create(i), access::dma_write, ec);
-            dma_buf::import_fence(f.b.fd(), device.create(i), access::dma_read, ec);
+            dma_buf::import_fence(f.a.fd(), device.create(i), access_mode::dma_write, ec);
+            dma_buf::import_fence(f.b.fd(), device.create(i), access_mode::dma_read, ec);
             waiter w;
             w.start({}, read(f.a), write(f.b));
             f.loop.poll();

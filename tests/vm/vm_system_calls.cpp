@@ -255,8 +255,8 @@ TEST_CASE_TEMPLATE("a lock_set costs one poll", Loop, EVERY_LOOP) {
     const std::string calls = trace([] {
         studio<Loop> s{memory_kind::udmabuf};
         lock_set set{s.media, "frame"};
-        set.add(s.all[0], access::read);
-        set.add(s.all[1], access::write);
+        set.add(s.all[0], access_mode::read);
+        set.add(s.all[1], access_mode::write);
         static_cast<void>(set.try_lock());
         begin_mark();
         const bool locked = static_cast<bool>(set.try_lock());

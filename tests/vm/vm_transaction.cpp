@@ -47,7 +47,7 @@ struct fixture {
 };
 
 /// A device begins to work on a buffer, until its timeline is at 1.
-void begin_work(const buffer& b, const sw_timeline& device, dmasync::access a) {
+void begin_work(const buffer& b, const sw_timeline& device, access_mode a) {
     std::error_code ec;
     dma_buf::import_fence(b.fd(), device.create(1), a, ec);
     CHECK_FALSE(ec);
@@ -63,7 +63,7 @@ TEST_CASE_TEMPLATE("a transaction waits for the device of each buffer as it lock
                    EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline device;
-    begin_work(f.b, device, dmasync::access::dma_write);
+    begin_work(f.b, device, access_mode::dma_write);
     transaction_user u{f.media};
     CHECK(u.has_locked(read(f.a)));
     u.lock(read(f.b));
@@ -81,7 +81,7 @@ TEST_CASE_TEMPLATE("a transaction that waits for a device is wounded at once, an
                    Loop, EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline device;
-    begin_work(f.c, device, dmasync::access::dma_write);
+    begin_work(f.c, device, access_mode::dma_write);
     transaction_user old{f.media};
     transaction_user young{f.media};
     CHECK(old.has_locked(write(f.a)));
@@ -127,7 +127,7 @@ TEST_CASE("a reader does not become a writer while a device reads, and does when
     const sw_timeline device;
     transaction_user u{f.media};
     CHECK(u.has_locked(read(f.a)));
-    begin_work(f.a, device, dmasync::access::dma_read);
+    begin_work(f.a, device, access_mode::dma_read);
     CHECK_FALSE(u.tx.try_upgrade(f.a));
     device.advance();
     CHECK(u.tx.try_upgrade(f.a));

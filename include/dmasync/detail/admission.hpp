@@ -18,7 +18,7 @@
 ///   a reader may go  <=>  no writer holds, and no waiting writer is older
 ///   a writer may go  <=>  nobody holds, it is the first waiting writer, and no waiting reader is older
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/deadlock_policy.hpp>
 #include <dmasync/detail/admission_nodes.hpp>
 #include <dmasync/detail/buffer_marks.hpp>
@@ -62,7 +62,7 @@ public:
     }
 
     /// The same where the compiler knows the accesses. The first buffer is one of this domain's.
-    template <access... Modes>
+    template <access_mode... Modes>
     [[nodiscard, gnu::always_inline]] bool grant_idle(claim_node& c,
                                                       const std::array<buffer_node*, sizeof...(Modes)>& set) noexcept {
         constexpr std::size_t readers = (std::size_t{0} + ... + (is_write(Modes) ? 0U : 1U));
@@ -70,7 +70,7 @@ public:
         std::size_t granted = 0;
         const bool all = (mark_idle<Modes, (readers > 1)>(c.entries[granted], set[granted], granted) && ...);
         if (!all) [[unlikely]] {
-            const std::array<access, sizeof...(Modes)> modes{Modes...};
+            const std::array<access_mode, sizeof...(Modes)> modes{Modes...};
             while (granted > 0) {
                 --granted;
                 undo_mark(*set[granted], modes[granted]);
@@ -108,10 +108,10 @@ public:
 
     /// The same for the common case: one buffer, which nobody else has anything to do with, nor any device.
     /// `c` has room, and has been granted `before` buffers. Returns: whether it was granted; nothing has changed otherwise.
-    template <access Mode>
+    template <access_mode Mode>
     [[nodiscard, gnu::always_inline]] bool try_extend_idle(claim_node& c, std::uint32_t before, transaction_node& t,
                                                            buffer_node* b) noexcept {
-        if (b == nullptr || b->home != this || !is_idle(*b, access::write)) [[unlikely]] { return false; }
+        if (b == nullptr || b->home != this || !is_idle(*b, access_mode::write)) [[unlikely]] { return false; }
         draw_ticket(t);
         mark(*b, Mode);
         entry& e = c.entries[before];
@@ -147,11 +147,11 @@ public:
     }
 
     /// Whether a newcomer would have to wait for others, and for nothing else.
-    [[nodiscard]] static bool must_wait(const buffer_node& b, access mode) noexcept {
+    [[nodiscard]] static bool must_wait(const buffer_node& b, access_mode mode) noexcept {
         return (b.state & (buffer_node::closed | buffer_node::dma_buf)) == 0 && !is_idle(b, mode);
     }
 
-    static void name(claim_node& c, buffer_node& b, access mode) noexcept {
+    static void name(claim_node& c, buffer_node& b, access_mode mode) noexcept {
         c.size = 1;
         c.entries[0].buffer = &b;
         c.entries[0].mode = mode;
@@ -289,7 +289,7 @@ public:
     /// Turns a writer into a reader without a moment in between.
     void downgrade(entry& e, decisions& out) const noexcept {
         if (!is_write(e.mode)) { return; }
-        const access was = e.mode;
+        const access_mode was = e.mode;
         unmark(*e.buffer, was);
         e.mode = as_reader(was);
         mark(*e.buffer, e.mode);
@@ -335,7 +335,7 @@ private:
     }
 
     /// Grants an idle buffer. `n`: which it is, and then which is next. A reader that may have been there before looks.
-    template <access Mode, bool MayBeTwice>
+    template <access_mode Mode, bool MayBeTwice>
     [[nodiscard, gnu::always_inline]] bool mark_idle(entry& e, buffer_node* b, std::size_t& n) noexcept {
         if (n != 0 && (b == nullptr || b->home != this)) [[unlikely]] { return false; }
         if (!is_idle(*b, Mode)) [[unlikely]] { return false; }
@@ -448,7 +448,7 @@ private:
     /// Cost: constant after a reader, and while a writer holds or the buffer is closed: nobody may go then. When a writer
     /// leaves, be it the last holder or a waiter, one step for each reader that was waiting for it, up to the next waiting
     /// writer. Such a reader is looked at again only when that one leaves as well, before the reader could go.
-    void promote(buffer_node& b, access left, decisions& out) const noexcept {
+    void promote(buffer_node& b, access_mode left, decisions& out) const noexcept {
         if ((b.state & buffer_node::waited) == 0 || (b.state & (buffer_node::writer | buffer_node::closed)) != 0) {
             return;
         }

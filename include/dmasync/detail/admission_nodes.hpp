@@ -2,7 +2,7 @@
 #pragma once
 /// \file admission_nodes.hpp  What the policy knows of buffers and acquisitions: plain data, under the domain's lock.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/intrusive_list.hpp>
 
 #include <cstddef>
@@ -26,7 +26,7 @@ struct entry : list_hook<place_tag> {
     buffer_node* buffer = nullptr; // null once released early
     claim_node* claim = nullptr;   // fixed
     std::uint64_t token = 0;       // the buffer's when the hold ended by revocation
-    access mode{};
+    access_mode mode{};
     bool own_bracket = false; // the hold has begun a CPU access of its own on this dma-buf, and has to end it
 };
 
@@ -53,7 +53,7 @@ struct buffer_node {
     std::uint32_t state;
     std::uint32_t waiters = 0;     // the length of both queues
     std::uint64_t past_tokens = 0; // even: grows as a writer's hold ends, and a reader's against his will
-    access last{};                 // of the hold that ended last; none of the six when there was none
+    access_mode last{};            // of the hold that ended last; none of the six when there was none
     std::uint64_t attempt = 0;     // the last admission that touched it: finds duplicates without a search
     entry_list waiting_readers;
     entry_list waiting_writers;
@@ -80,7 +80,7 @@ struct claim_node : list_hook<told_tag> {
 }
 
 /// Whether somebody who is older than `ticket` waits for a buffer in a way that conflicts with this access.
-[[nodiscard]] inline bool is_awaited_by_older(const buffer_node& b, access mode, std::uint64_t ticket) noexcept {
+[[nodiscard]] inline bool is_awaited_by_older(const buffer_node& b, access_mode mode, std::uint64_t ticket) noexcept {
     const auto is_older = [ticket](const entry* e) { return e != nullptr && older(e->claim->ticket, ticket); };
     return is_older(b.waiting_writers.front()) || (is_write(mode) && is_older(b.waiting_readers.front()));
 }
@@ -114,7 +114,7 @@ struct decisions {
 /// What a set is asked for with.
 struct request {
     buffer_node* buffer;
-    access mode;
+    access_mode mode;
 };
 
 } // namespace dmasync::detail

@@ -2,7 +2,7 @@
 #pragma once
 /// \file buffer_marks.hpp  What those who hold a buffer, and those who wait for it, leave on it. Pure, like admission.hpp.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/admission_nodes.hpp>
 
 #include <cstdint>
@@ -19,22 +19,22 @@ namespace dmasync::detail {
 }
 
 /// Whether nobody and nothing could keep anybody from it, nor any device reach it.
-[[nodiscard, gnu::always_inline]] inline bool is_idle(const buffer_node& b, access mode) noexcept {
+[[nodiscard, gnu::always_inline]] inline bool is_idle(const buffer_node& b, access_mode mode) noexcept {
     constexpr std::uint32_t bars_reader =
         buffer_node::writer | buffer_node::waiting_writer | buffer_node::closed | buffer_node::dma_buf;
     constexpr std::uint32_t bars_writer = ~buffer_node::orphan;
     return (b.state & (is_write(mode) ? bars_writer : bars_reader)) == 0;
 }
 
-[[nodiscard]] constexpr std::uint32_t weight(access mode) noexcept {
+[[nodiscard]] constexpr std::uint32_t weight(access_mode mode) noexcept {
     return is_write(mode) ? buffer_node::writer : buffer_node::reader;
 }
 
 // Both return the state that follows.
 
-inline std::uint32_t mark(buffer_node& b, access mode) noexcept { return b.state += weight(mode); }
+inline std::uint32_t mark(buffer_node& b, access_mode mode) noexcept { return b.state += weight(mode); }
 
-inline std::uint32_t unmark(buffer_node& b, access mode) noexcept {
+inline std::uint32_t unmark(buffer_node& b, access_mode mode) noexcept {
     if (b.last != mode) { b.last = mode; } // a store is dearer than the look, and it is mostly the same
     if (!is_write(mode)) { return b.state -= buffer_node::reader; }
     b.past_tokens += 2;
@@ -42,7 +42,7 @@ inline std::uint32_t unmark(buffer_node& b, access mode) noexcept {
 }
 
 /// As if it had not been marked.
-inline void undo_mark(buffer_node& b, access mode) noexcept { b.state -= weight(mode); }
+inline void undo_mark(buffer_node& b, access_mode mode) noexcept { b.state -= weight(mode); }
 
 // ---- of who waits ----------------------------------------------------------------------------------------------------
 

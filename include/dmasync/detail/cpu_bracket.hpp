@@ -2,7 +2,7 @@
 #pragma once
 /// \file cpu_bracket.hpp  Tells the kernel when a dma-buf passes between the CPU and devices: as often as needed, no more.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/dma_buf.hpp>
 
@@ -34,27 +34,27 @@ public:
     /// What a hold with access `a` needs before it may begin.
     /// Errors: what the kernel says; the state is as before then.
     /// `told` counts the requests to the kernel.
-    [[nodiscard]] std::error_code enter(int fd, access a, std::uint64_t& told) noexcept {
+    [[nodiscard]] std::error_code enter(int fd, access_mode a, std::uint64_t& told) noexcept {
         if (is_prepared(state_.load(std::memory_order_acquire), a)) { return {}; } // with change
         const std::lock_guard guard{kernel_};
         return is_dma(a) ? give_to_device(fd, a, told) : give_to_cpu(fd, a, told);
     }
-    [[nodiscard]] std::error_code enter(int fd, access a) noexcept {
+    [[nodiscard]] std::error_code enter(int fd, access_mode a) noexcept {
         std::uint64_t uncounted = 0;
         return enter(fd, a, uncounted);
     }
 
     /// A bracket of one hold's own, whatever the state: to be ended by `leave_always`. For writers outside the library.
-    [[nodiscard]] static std::error_code enter_always(int fd, access a) noexcept {
+    [[nodiscard]] static std::error_code enter_always(int fd, access_mode a) noexcept {
         return dma_buf::start_cpu_access(fd, a);
     }
-    [[nodiscard]] static std::error_code leave_always(int fd, access a) noexcept {
+    [[nodiscard]] static std::error_code leave_always(int fd, access_mode a) noexcept {
         return dma_buf::end_cpu_access(fd, a);
     }
 
     /// A hold lost its buffer without having ended its own bracket: the next device does it, as if it had been a shared
     /// one. Never blocks.
-    void inherit(access a) noexcept {
+    void inherit(access_mode a) noexcept {
         state_.fetch_or(is_write(a) ? open_write : open_read, std::memory_order_release); // with enter
     }
 
@@ -72,18 +72,18 @@ private:
     static constexpr bits open_write = 4; // one for reading and writing is
     static constexpr bits open = open_read | open_write;
 
-    [[nodiscard]] static bool is_prepared(bits s, access a) noexcept {
+    [[nodiscard]] static bool is_prepared(bits s, access_mode a) noexcept {
         if (is_dma(a)) { return (s & open) == 0 && (!is_write(a) || (s & stale) != 0); }
         return (s & stale) == 0 && (!is_write(a) || (s & open_write) != 0);
     }
 
-    [[nodiscard]] std::error_code give_to_device(int fd, access a, std::uint64_t& told) noexcept {
+    [[nodiscard]] std::error_code give_to_device(int fd, access_mode a, std::uint64_t& told) noexcept {
         const std::error_code ec = end_open(fd, told);
         if (!ec && is_write(a)) { change(0, stale); }
         return ec;
     }
 
-    [[nodiscard]] std::error_code give_to_cpu(int fd, access a, std::uint64_t& told) noexcept {
+    [[nodiscard]] std::error_code give_to_cpu(int fd, access_mode a, std::uint64_t& told) noexcept {
         if (is_prepared(state_.load(std::memory_order_relaxed), a)) { return {}; } // by who was faster
         std::error_code ec = end_open(fd, told);
         if (!ec) {
@@ -98,7 +98,8 @@ private:
         const bits s = state_.load(std::memory_order_acquire); // with inherit
         if ((s & open) == 0) { return {}; }
         ++told;
-        const std::error_code ec = dma_buf::end_cpu_access(fd, (s & open_write) != 0 ? access::write : access::read);
+        const std::error_code ec =
+            dma_buf::end_cpu_access(fd, (s & open_write) != 0 ? access_mode::write : access_mode::read);
         if (!ec) { change(open, 0); }
         return ec;
     }

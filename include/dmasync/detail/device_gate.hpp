@@ -241,7 +241,7 @@ private:
     /// For kernels before 6.0, which export no fence: a descriptor that is readable once the buffer is idle. Whether fences
     /// failed it does not tell. The kernel's epoll waits for all of them; a poll of it by io_uring ends with the first as
     /// well, but the set is asked again then.
-    [[nodiscard]] static unique_fd poll_by_epoll(int fd, access a, std::error_code& ec) noexcept {
+    [[nodiscard]] static unique_fd poll_by_epoll(int fd, access_mode a, std::error_code& ec) noexcept {
         unique_fd set{::epoll_create1(EPOLL_CLOEXEC)};
         epoll_event wanted{};
         wanted.events = is_write(a) ? EPOLLOUT : EPOLLIN;

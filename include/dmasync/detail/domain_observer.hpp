@@ -62,7 +62,7 @@ private:
     struct buffer_record {
         buffer_state* id;
         std::uint32_t state;
-        access last;
+        access_mode last;
         std::uint64_t token;
     };
 
@@ -87,7 +87,7 @@ private:
 
     struct entry_record {
         const buffer_node* buffer;
-        access mode;
+        access_mode mode;
     };
 
     // ---- under the lock ----------------------------------------------------------------------------------------------
@@ -197,13 +197,13 @@ private:
         if (is_valid(r.last)) { v.last_access = r.last; }
         v.closed = (r.state & buffer_node::closed) != 0;
         if (b.is_dma_buf()) {
-            v.fences_before_read = pending_fences(b.memory.fd.get(), access::read);
-            v.fences_before_write = pending_fences(b.memory.fd.get(), access::write);
+            v.fences_before_read = pending_fences(b.memory.fd.get(), access_mode::read);
+            v.fences_before_write = pending_fences(b.memory.fd.get(), access_mode::write);
         }
         return v;
     }
 
-    [[nodiscard]] static std::size_t pending_fences(int fd, access a) {
+    [[nodiscard]] static std::size_t pending_fences(int fd, access_mode a) {
         if (dma_buf::is_idle(fd, a)) { return 0; }
         std::error_code ec;
         const fence all = dma_buf::export_fence(fd, a, ec);

@@ -227,7 +227,7 @@ private:
     failure try_upgrade_dma_buf(claim& c, entry& e) noexcept {
         buffer_state& b = state_of(e);
         const int fd = b.memory.fd.get();
-        const access was = e.mode;
+        const access_mode was = e.mode;
         if (c.wait_for_fences == fences::wait && !dma_buf::is_idle(fd, as_writer(was))) { return errc::would_block; }
         {
             const step s{*this};

@@ -32,7 +32,7 @@ enum class verdict : std::uint8_t {
 };
 
 /// A set with accesses that the compiler knows, of buffers of one domain by the looks of the first.
-template <access... Modes>
+template <access_mode... Modes>
 struct listed_set {
     std::array<buffer_node*, sizeof...(Modes)> nodes;
 
@@ -83,7 +83,7 @@ public:
     /// Has one buffer waited for where that takes nothing out of the ordinary: it is held or waited for, and no device reaches
     /// it.
     /// Returns: whether `waiter` waits, by `mine`; it is then told once, and may have been by now. Nothing has changed otherwise.
-    [[nodiscard, gnu::noinline]] bool wait_plain(buffer_node& b, access mode, call_site place,
+    [[nodiscard, gnu::noinline]] bool wait_plain(buffer_node& b, access_mode mode, call_site place,
                                                  std::coroutine_handle<> waiter, claim*& mine) noexcept {
         if (!lock_.lock_biased()) { return false; }
         claim* const c = pool_.first(1);

@@ -2,7 +2,7 @@
 #pragma once
 /// \file stuck_finder.hpp  Follows a snapshot's waits back to the one that does not move, or round in a circle.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/domain_snapshot.hpp>
 #include <dmasync/stuck_report.hpp>
 

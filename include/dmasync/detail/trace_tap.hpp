@@ -2,7 +2,7 @@
 #pragma once
 /// \file trace_tap.hpp  Where a domain says what happens in it, for whoever records that.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/deadlock_policy.hpp>
 #include <dmasync/detail/admission.hpp>
 #include <dmasync/detail/buffer_state.hpp>

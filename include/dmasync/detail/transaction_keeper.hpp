@@ -45,7 +45,7 @@ class transaction_keeper : public hold_keeper {
 public:
     /// Grants one more buffer to a transaction where that takes nothing out of the ordinary, as `lock_keeper::acquire_plain`.
     /// Returns: whether it was granted; nothing has changed otherwise.
-    template <access Mode>
+    template <access_mode Mode>
     [[nodiscard, gnu::noinline]] bool extend_plain(transaction_state& t, buffer_node* b, options_id options,
                                                    call_site place) noexcept {
         if (!lock_.lock_biased()) [[unlikely]] { return false; }
@@ -261,7 +261,7 @@ private:
     }
 
     /// The rest of `extend_plain` for the first lock of a transaction.
-    template <access Mode>
+    template <access_mode Mode>
     [[nodiscard, gnu::noinline]] bool begin_plain(transaction_state& t, buffer_node* b, options_id options,
                                                   call_site place) noexcept {
         claim* const c = pool_.first(1);

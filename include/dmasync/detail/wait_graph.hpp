@@ -2,7 +2,7 @@
 #pragma once
 /// \file wait_graph.hpp  Who is directly in whose way, read from the holders and the queues of a snapshot.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/domain_snapshot.hpp>
 
 #include <algorithm>

@@ -15,7 +15,7 @@
 /// Source: Rosenkrantz, Stearns, Lewis: System Level Concurrency Control for Distributed Database Systems, 1978; kernel
 /// Documentation/locking/ww-mutex-design.rst.
 
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 #include <dmasync/detail/admission_nodes.hpp>
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file access.hpp  How a buffer is going to be used: the six access types and the rule by which two of them conflict.
+/// \file access_mode.hpp  How a buffer is going to be used: the six access types and the rule by which two of them conflict.
 
 #include <dmasync/error.hpp>
 
@@ -15,7 +15,7 @@ namespace dmasync {
 /// The enumerators are the flags of the C interface they come from (1 read, 2 write, 4 DMA), so a value received as
 /// flags needs no table; `access_from_flags` refuses what is none of the six.
 /// Source: S3; DMA_BUF_ACCESS_* of the dmabuf-sync proposal.
-enum class access : std::uint8_t {
+enum class access_mode : std::uint8_t {
     read = 1,
     write = 2,
     read_write = 3,
@@ -25,24 +25,26 @@ enum class access : std::uint8_t {
 };
 
 /// Whether the holder changes the buffer: it is then alone. `read_write` counts as writing (S3).
-[[nodiscard]] constexpr bool is_write(access a) noexcept { return (static_cast<unsigned>(a) & 2U) != 0; }
+[[nodiscard]] constexpr bool is_write(access_mode a) noexcept { return (static_cast<unsigned>(a) & 2U) != 0; }
 
 /// Whether a device, not the CPU, touches the buffer. Such a holder gets no CPU pointer (S14).
-[[nodiscard]] constexpr bool is_dma(access a) noexcept { return (static_cast<unsigned>(a) & 4U) != 0; }
+[[nodiscard]] constexpr bool is_dma(access_mode a) noexcept { return (static_cast<unsigned>(a) & 4U) != 0; }
 
 /// Whether two holders exclude each other. Readers share, CPU and DMA readers alike (S6).
-[[nodiscard]] constexpr bool conflict(access a, access b) noexcept { return is_write(a) || is_write(b); }
+[[nodiscard]] constexpr bool conflict(access_mode a, access_mode b) noexcept { return is_write(a) || is_write(b); }
 
 /// The same use of the memory without changing it: what a hold becomes by `guard::downgrade`.
-[[nodiscard]] constexpr access as_reader(access a) noexcept { return is_dma(a) ? access::dma_read : access::read; }
+[[nodiscard]] constexpr access_mode as_reader(access_mode a) noexcept {
+    return is_dma(a) ? access_mode::dma_read : access_mode::read;
+}
 
 /// The same use of the memory, changing it: what a hold becomes by `guard::try_upgrade`.
-[[nodiscard]] constexpr access as_writer(access a) noexcept {
-    return is_dma(a) ? access::dma_read_write : access::read_write;
+[[nodiscard]] constexpr access_mode as_writer(access_mode a) noexcept {
+    return is_dma(a) ? access_mode::dma_read_write : access_mode::read_write;
 }
 
 /// Whether a value that came from outside (a flag word, a cast) is one of the six.
-[[nodiscard]] constexpr bool is_valid(access a) noexcept {
+[[nodiscard]] constexpr bool is_valid(access_mode a) noexcept {
     const auto bits = static_cast<unsigned>(a);
     return bits <= 7U && (bits & 3U) != 0;
 }
@@ -50,21 +52,21 @@ enum class access : std::uint8_t {
 /// The access that a flag word stands for.
 /// Errors: `errc::invalid_access` when it stands for none (no direction, or unknown bits); the result is then `read`.
 /// Threads: any.
-[[nodiscard]] inline access access_from_flags(unsigned flags, std::error_code& ec) noexcept {
-    const bool known = flags <= 7U && is_valid(static_cast<access>(flags));
+[[nodiscard]] inline access_mode access_from_flags(unsigned flags, std::error_code& ec) noexcept {
+    const bool known = flags <= 7U && is_valid(static_cast<access_mode>(flags));
     ec = known ? std::error_code{} : make_error_code(errc::invalid_access);
-    return known ? static_cast<access>(flags) : access::read;
+    return known ? static_cast<access_mode>(flags) : access_mode::read;
 }
 
 /// The name of an access as reports print it.
-[[nodiscard]] constexpr std::string_view to_string(access a) noexcept {
+[[nodiscard]] constexpr std::string_view to_string(access_mode a) noexcept {
     switch (a) {
-    case access::read: return "read";
-    case access::write: return "write";
-    case access::read_write: return "read_write";
-    case access::dma_read: return "dma_read";
-    case access::dma_write: return "dma_write";
-    case access::dma_read_write: return "dma_read_write";
+    case access_mode::read: return "read";
+    case access_mode::write: return "write";
+    case access_mode::read_write: return "read_write";
+    case access_mode::dma_read: return "dma_read";
+    case access_mode::dma_write: return "dma_write";
+    case access_mode::dma_read_write: return "dma_read_write";
     }
     return "invalid";
 }

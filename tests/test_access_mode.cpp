@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <dmasync/access.hpp>
+#include <dmasync/access_mode.hpp>
 
 #include <doctest/doctest.h>
 
@@ -11,16 +11,16 @@ using namespace dmasync;
 
 namespace {
 
-constexpr std::array all{access::read,     access::write,     access::read_write,
-                         access::dma_read, access::dma_write, access::dma_read_write};
+constexpr std::array all{access_mode::read,     access_mode::write,     access_mode::read_write,
+                         access_mode::dma_read, access_mode::dma_write, access_mode::dma_read_write};
 
-constexpr bool reads_only(access a) { return a == access::read || a == access::dma_read; }
+constexpr bool reads_only(access_mode a) { return a == access_mode::read || a == access_mode::dma_read; }
 
 } // namespace
 
 TEST_CASE("readers share, by CPU and by DMA alike; everything else conflicts") {
-    for (const access a : all) {
-        for (const access b : all) {
+    for (const access_mode a : all) {
+        for (const access_mode b : all) {
             CAPTURE(to_string(a));
             CAPTURE(to_string(b));
             CHECK(conflict(a, b) == !(reads_only(a) && reads_only(b)));
@@ -29,7 +29,7 @@ TEST_CASE("readers share, by CPU and by DMA alike; everything else conflicts") {
 }
 
 TEST_CASE("what writes, and what a device touches, is known of each access") {
-    for (const access a : all) {
+    for (const access_mode a : all) {
         CAPTURE(to_string(a));
         CHECK(is_write(a) == !reads_only(a));
         CHECK(is_dma(a) == (to_string(a).substr(0, 3) == "dma"));
@@ -37,13 +37,13 @@ TEST_CASE("what writes, and what a device touches, is known of each access") {
 }
 
 TEST_CASE("a writer that becomes a reader stays with the CPU, or with the device") {
-    for (const access a : all) { CHECK(as_reader(a) == (is_dma(a) ? access::dma_read : access::read)); }
+    for (const access_mode a : all) { CHECK(as_reader(a) == (is_dma(a) ? access_mode::dma_read : access_mode::read)); }
 }
 
 TEST_CASE("six flag words are an access; every other is refused") {
     for (unsigned flags = 0; flags < 1024; ++flags) {
         std::error_code ec;
-        const access a = access_from_flags(flags, ec);
+        const access_mode a = access_from_flags(flags, ec);
         const bool known = flags < 8 && (flags & 3U) != 0;
         CHECK(ec == (known ? std::error_code{} : make_error_code(errc::invalid_access)));
         if (known) { CHECK(static_cast<unsigned>(a) == flags); }
@@ -56,7 +56,7 @@ TEST_CASE("six flag words are an access; every other is refused") {
 }
 
 TEST_CASE("a cast that makes no access is told from one that does") {
-    for (const access a : all) { CHECK(is_valid(a)); }
-    for (const unsigned bits : {0U, 4U, 8U, 9U, 255U}) { CHECK_FALSE(is_valid(static_cast<access>(bits))); }
-    CHECK(to_string(static_cast<access>(4)) == "invalid");
+    for (const access_mode a : all) { CHECK(is_valid(a)); }
+    for (const unsigned bits : {0U, 4U, 8U, 9U, 255U}) { CHECK_FALSE(is_valid(static_cast<access_mode>(bits))); }
+    CHECK(to_string(static_cast<access_mode>(4)) == "invalid");
 }
