@@ -11,7 +11,7 @@
 using namespace dmasync;
 
 namespace {
-constexpr int last = static_cast<int>(errc::out_of_memory);
+constexpr int last = static_cast<int>(errc::forked);
 } // namespace
 
 TEST_CASE("every error has a text of its own") {
@@ -39,6 +39,7 @@ TEST_CASE("an error compares equal to the standard condition that means the same
     CHECK(make_error_code(errc::wounded) == std::errc::resource_deadlock_would_occur);
     CHECK(make_error_code(errc::would_deadlock) == std::errc::resource_deadlock_would_occur);
     CHECK(make_error_code(errc::not_locked) == std::errc::operation_not_permitted);
+    CHECK(make_error_code(errc::forked) == std::errc::operation_not_permitted);
     CHECK(make_error_code(errc::already_locked) == std::errc::device_or_resource_busy);
     CHECK(make_error_code(errc::closed) == std::errc::bad_file_descriptor);
     CHECK(make_error_code(errc::not_a_buffer) == std::errc::not_supported);

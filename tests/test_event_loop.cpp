@@ -11,9 +11,9 @@
 #include <doctest/doctest.h>
 #include <support/callback.hpp>
 #include <support/child.hpp>
+#include <support/every_loop.hpp>
 #include <support/pipe.hpp>
 #include <support/probe.hpp>
-#include <support/skip.hpp>
 
 #include <algorithm>
 #include <array>
@@ -37,49 +37,16 @@
 
 using namespace dmasync;
 using namespace std::chrono_literals;
+using support::host_until;
+using support::is_readable;
+using support::make;
 using support::posted;
 using support::timed;
 using support::watch;
 
 namespace {
 
-struct uring {
-    static std::unique_ptr<event_loop> create(std::error_code& ec) { return uring_loop::create(ec); }
-};
-/// A ring that is full all the time.
-struct tiny_uring {
-    static std::unique_ptr<event_loop> create(std::error_code& ec) { return uring_loop::create(ec, {.entries = 2}); }
-};
-struct epoll {
-    static std::unique_ptr<event_loop> create(std::error_code& ec) { return epoll_loop::create(ec); }
-};
-
-#define EVERY_LOOP uring, tiny_uring, epoll
-
-template <class Kind>
-std::unique_ptr<event_loop> make() {
-    std::error_code ec;
-    auto loop = Kind::create(ec);
-    if (!loop) { support::report_skip("this kernel refuses the loop: " + ec.message()); }
-    return loop;
-}
-
-bool is_readable(int fd) {
-    pollfd entry{fd, POLLIN, 0};
-    return ::poll(&entry, 1, 0) == 1;
-}
-
 probe sleep_a_little(event_loop& loop) { co_await sleep_for(loop, 2ms); }
-
-/// Hosts the loop as a foreign one would: looks at nothing but fd().
-template <class Done>
-void host_until(event_loop& loop, Done done) {
-    pollfd entry{loop.fd(), POLLIN, 0};
-    while (!done()) {
-        REQUIRE(::poll(&entry, 1, 20'000) == 1); // 20 s: lost, not late
-        loop.poll();
-    }
-}
 
 } // namespace
 

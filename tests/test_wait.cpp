@@ -6,10 +6,12 @@
 #include <dmasync/task.hpp>
 
 #include <doctest/doctest.h>
+#include <support/callback.hpp>
 #include <support/pipe.hpp>
 #include <support/probe.hpp>
 
 #include <chrono>
+#include <stop_token>
 #include <system_error>
 #include <thread>
 
@@ -17,6 +19,7 @@
 
 using namespace dmasync;
 using namespace std::chrono_literals;
+using support::timed;
 
 namespace {
 
@@ -24,6 +27,28 @@ probe sleep_until_then(event_loop& loop, event_loop::time_point until) { co_awai
 
 probe await_readable(event_loop& loop, int fd, short& found, std::error_code& ec) {
     found = co_await readable(loop, fd, ec);
+}
+
+/// What a wait has come to. Resumed twice, it would say so.
+struct result {
+    int times = 0;
+    std::error_code error;
+    short found = 0;
+};
+
+probe bounded_sleep(event_loop& loop, event_loop::clock::duration d, wait_options options, result& out) {
+    co_await sleep_for(loop, d, options, out.error);
+    ++out.times;
+}
+
+probe bounded_read(event_loop& loop, int fd, wait_options options, result& out) {
+    out.found = co_await readable(loop, fd, options, out.error);
+    ++out.times;
+}
+
+probe bounded_change(event_loop& loop, wait_options options, result& out) {
+    co_await resume_on(loop, options, out.error);
+    ++out.times;
 }
 
 } // namespace
@@ -37,10 +62,14 @@ TEST_CASE("a sleep lasts until its time, not less") {
     CHECK(sleeper.done());
 }
 
-TEST_CASE("a sleep until a time that has passed does not suspend") {
+TEST_CASE("a sleep until a time that has passed lasts for a turn of the loop") {
     manual_loop loop;
-    CHECK(sleep_until_then(loop, loop.now()).done());
-    CHECK(sleep_until_then(loop, event_loop::time_point{}).done());
+    for (const auto until : {loop.now(), event_loop::time_point{}}) {
+        const probe sleeper = sleep_until_then(loop, until);
+        CHECK_FALSE(sleeper.done());
+        loop.poll();
+        CHECK(sleeper.done());
+    }
 }
 
 TEST_CASE("who sleeps for longer than there is time sleeps for ever") {
@@ -112,6 +141,154 @@ TEST_CASE("who waits for a descriptor may be destroyed") {
     p.put();
     loop.run_ready();
     CHECK(found == 0);
+}
+
+TEST_CASE("a deadline ends a sleep that would last longer, and no other") {
+    manual_loop loop;
+    result cut;
+    result whole;
+    const probe a = bounded_sleep(loop, 20ms, {.deadline = loop.now() + 10ms}, cut);
+    const probe b = bounded_sleep(loop, 10ms, {.deadline = loop.now() + 10ms}, whole);
+    loop.advance(10ms - 1ns);
+    CHECK(cut.times + whole.times == 0);
+    loop.advance(1h);
+    CHECK(cut.times == 1);
+    CHECK(cut.error == errc::timed_out);
+    CHECK(whole.times == 1);
+    CHECK_FALSE(whole.error);
+}
+
+TEST_CASE("a deadline ends the wait for a descriptor, and what comes later is not heard") {
+    manual_loop loop;
+    const support::pipe p;
+    result r;
+    const probe waiter = bounded_read(loop, p.read_end.get(), {.deadline = loop.now() + 10ms}, r);
+    loop.advance(10ms - 1ns);
+    CHECK(r.times == 0);
+    loop.advance(1ns);
+    p.put();
+    loop.run_ready();
+    CHECK(r.times == 1);
+    CHECK(r.error == errc::timed_out);
+    CHECK(r.found == 0);
+}
+
+TEST_CASE("a descriptor that is ready when the deadline is looked at was not late") {
+    manual_loop loop;
+    const support::pipe p;
+    result r;
+    const probe waiter = bounded_read(loop, p.read_end.get(), {.deadline = loop.now() + 10ms}, r);
+    timed ready{[&] { p.put(); }}; // after the turn's look at descriptors, before the deadline's
+    loop.arm(ready, loop.now() + 10ms - 1ns);
+    loop.set(loop.now() + 20ms);
+    loop.poll();
+    CHECK(r.times == 1);
+    CHECK_FALSE(r.error);
+    CHECK(r.found == POLLIN);
+}
+
+TEST_CASE("who asks for a descriptor after the deadline asks once, and does not suspend") {
+    manual_loop loop;
+    const support::pipe p;
+    result empty;
+    result full;
+    result bad;
+    CHECK(bounded_read(loop, p.read_end.get(), {.deadline = loop.now()}, empty).done());
+    p.put();
+    CHECK(bounded_read(loop, p.read_end.get(), {.deadline = loop.now()}, full).done());
+    CHECK(bounded_read(loop, 1'000'000, {.deadline = loop.now()}, bad).done());
+    CHECK(empty.error == errc::timed_out);
+    CHECK_FALSE(full.error);
+    CHECK(full.found == POLLIN);
+    CHECK(bad.error == std::errc::bad_file_descriptor);
+    CHECK(bad.found == 0);
+}
+
+TEST_CASE("a stop request ends sleeps and waits for descriptors, on the loop's thread") {
+    manual_loop loop;
+    const support::pipe p;
+    std::stop_source source;
+    const std::stop_token token = source.get_token();
+    result slept;
+    result read;
+    const probe a = bounded_sleep(loop, 1h, {.stop = token}, slept);
+    const probe b = bounded_read(loop, p.read_end.get(), {.stop = token}, read);
+    loop.run_ready();
+    std::thread{[&] { source.request_stop(); }}.join();
+    CHECK(slept.times + read.times == 0);
+    loop.run_ready();
+    p.put();
+    loop.advance(2h);
+    CHECK(slept.times == 1);
+    CHECK(slept.error == errc::cancelled);
+    CHECK(read.times == 1);
+    CHECK(read.error == errc::cancelled);
+}
+
+TEST_CASE("where stop was requested before, nothing is waited for") {
+    manual_loop loop;
+    const support::pipe p;
+    std::stop_source source;
+    source.request_stop();
+    const std::stop_token token = source.get_token();
+    result slept;
+    result read;
+    CHECK(bounded_sleep(loop, 1h, {.stop = token}, slept).done());
+    CHECK(bounded_read(loop, p.read_end.get(), {.stop = token}, read).done());
+    CHECK(slept.error == errc::cancelled);
+    CHECK(read.error == errc::cancelled);
+}
+
+TEST_CASE("a descriptor, its deadline and a stop request in one turn have one outcome") {
+    manual_loop loop;
+    const support::pipe p;
+    std::stop_source source;
+    const std::stop_token token = source.get_token();
+    result r;
+    const probe waiter = bounded_read(loop, p.read_end.get(), {.deadline = loop.now() + 1ms, .stop = token}, r);
+    p.put();
+    source.request_stop();
+    loop.advance(1ms);
+    CHECK(r.times == 1);
+}
+
+TEST_CASE("who waits with a stop token may be destroyed, and stop requested later") {
+    manual_loop loop;
+    const support::pipe p;
+    std::stop_source source;
+    const std::stop_token token = source.get_token();
+    result r;
+    {
+        const probe a = bounded_sleep(loop, 1h, {.stop = token}, r);
+        const probe b = bounded_read(loop, p.read_end.get(), {.deadline = loop.now() + 1h, .stop = token}, r);
+    }
+    source.request_stop();
+    loop.advance(2h);
+    CHECK(r.times == 0);
+}
+
+TEST_CASE("a change of loops is judged on arrival, and goes there in any case") {
+    manual_loop loop;
+    std::stop_source source;
+    const std::stop_token token = source.get_token();
+    result in_time;
+    result late;
+    result cancelled;
+    const probe a = bounded_change(loop, {.deadline = loop.now() + 2ms, .stop = token}, in_time);
+    const probe b = bounded_change(loop, {.deadline = loop.now() + 1ms}, late);
+    CHECK(in_time.times + late.times == 0);
+    loop.set(loop.now() + 1ms);
+    loop.run_ready();
+    CHECK(in_time.times == 1);
+    CHECK_FALSE(in_time.error);
+    CHECK(late.times == 1);
+    CHECK(late.error == errc::timed_out);
+    source.request_stop();
+    const probe c = bounded_change(loop, {.stop = token}, cancelled);
+    CHECK(cancelled.times == 0); // not in place: that would be another thread
+    loop.run_ready();
+    CHECK(cancelled.times == 1);
+    CHECK(cancelled.error == errc::cancelled);
 }
 
 TEST_CASE("a coroutine goes on on the loop that it names, and stays there") {

@@ -7,11 +7,15 @@
 
 #include "picture.hpp"
 
+#include <dmasync/error.hpp>
+#include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/wait.hpp>
 
 #include <linux/videodev2.h>
 
+#include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace camera_to_display {
@@ -59,8 +63,11 @@ dmasync::task<> camera::fill(std::size_t picture) {
 
 dmasync::task<> camera::collect() {
     while (device_.pictures().running() && !has_enough()) {
-        co_await dmasync::readable(session_.loop, device_.fd());
+        std::error_code ec;
+        co_await dmasync::readable(session_.loop, device_.fd(), session_.patience(), ec);
         if (!device_.pictures().running()) { break; }
+        if (ec == dmasync::errc::timed_out && !has_picture()) { continue; } // the others are slow, not the camera
+        if (ec) { throw std::system_error{ec, "the camera gives no picture"}; }
         while (const auto full = device_.pictures().dequeue()) {
             if (has_enough()) { break; }
             co_await pass_on(*full);
@@ -78,6 +85,10 @@ dmasync::task<> camera::pass_on(devices::finished_buffer full) {
     }
     session_.counted.note_captured(full.sequence);
     co_await session_.captured.send(full.index);
+}
+
+bool camera::has_picture() const noexcept {
+    return std::ranges::any_of(filling_, [](const dmasync::guard& g) { return static_cast<bool>(g); });
 }
 
 bool camera::has_enough() const noexcept {

@@ -32,6 +32,7 @@ public:
 private:
     [[nodiscard]] dmasync::task<> fill(std::size_t picture);
     [[nodiscard]] dmasync::task<> pass_on(devices::finished_buffer full);
+    [[nodiscard]] bool has_picture() const noexcept;
     [[nodiscard]] bool has_enough() const noexcept;
 
     session& session_;

@@ -27,7 +27,7 @@ struct picture_on_screen {
 };
 
 dmasync::task<> wait_for_flip(const session& s, devices::kms_output& output) {
-    do { co_await dmasync::readable(s.loop, s.card.fd()); } while (!output.flipped());
+    do { co_await dmasync::readable(s.loop, s.card.fd(), s.patience()); } while (!output.flipped());
 }
 
 /// The camera may wait for its lock from now on; it gets it when the fence has signalled.

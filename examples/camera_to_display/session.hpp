@@ -16,6 +16,7 @@
 #include <dmasync/domain.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/wait_options.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -45,6 +46,11 @@ struct session {
 
     [[nodiscard]] dmasync::lock_options options(dmasync::name who) const noexcept {
         return {.stop = stop, .name = who};
+    }
+
+    /// To wait for a device: it is broken when nothing comes of it for so long.
+    [[nodiscard]] dmasync::wait_options patience() const noexcept {
+        return {.deadline = loop.now() + std::chrono::seconds{10}, .stop = stop};
     }
 
     dmasync::event_loop& loop;

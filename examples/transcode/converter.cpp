@@ -83,7 +83,7 @@ dmasync::task<> converter::convert(std::size_t source, std::size_t result) {
 dmasync::task<> converter::wait_for_result() {
     auto done = device_.result().dequeue();
     while (!done) {
-        co_await dmasync::readable(workshop_.loop, device_.fd());
+        co_await dmasync::readable(workshop_.loop, device_.fd(), workshop_.patience());
         done = device_.result().dequeue();
     }
     if (!device_.source().dequeue() || done->damaged) { devices::fail("the converter", "convert a picture", EIO); }

@@ -42,6 +42,7 @@
 #include <dmasync/unique_fd.hpp>
 #include <dmasync/version.hpp>
 #include <dmasync/wait.hpp>
+#include <dmasync/wait_options.hpp>
 #include <dmasync/when_all.hpp>
 #include <dmasync/work.hpp>
 #if !defined(DMASYNC_WITHOUT_URING)

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -40,13 +41,6 @@ public:
         return made;
     }
 
-    ~epoll_loop() override {
-        while (fd_watch* w = watches_.any()) {
-            watches_.remove(*w);
-            discard(*w);
-        }
-    }
-
     [[nodiscard]] int fd() const noexcept override { return epoll_.get(); }
 
 private:
@@ -55,11 +49,13 @@ private:
 
     explicit epoll_loop(std::error_code* ec)
         : wake_{failure_},
-          epoll_{::epoll_create1(EPOLL_CLOEXEC)},
-          timer_{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)} {
+          epoll_{detail::above_standard_streams(unique_fd{::epoll_create1(EPOLL_CLOEXEC)})},
+          timer_{detail::above_standard_streams(
+              unique_fd{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)})} {
         if (!failure_ && (!epoll_ || !timer_)) { failure_ = detail::last_system_error(); }
         if (!failure_) { failure_ = add(wake_.get(), EPOLLIN, wake_key); }
         if (!failure_) { failure_ = add(timer_.get(), EPOLLIN, timer_key); }
+        if (!failure_ && look(false) < 0) { failure_ = detail::last_system_error(); } // allowed to wait, too
         detail::deliver(failure_, ec, "dmasync: epoll_loop");
     }
 
@@ -67,9 +63,13 @@ private:
 
     void flush() noexcept override {}
 
+    int look(bool may_block) noexcept {
+        return ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), may_block ? -1 : 0);
+    }
+
     void wait(bool may_block) noexcept override {
-        const int found =
-            ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), may_block ? -1 : 0);
+        const int found = look(may_block);
+        if (found < 0 && errno != EINTR) { fail(detail::last_system_error()); }
         for (int i = 0; i < found; ++i) { take(events_[static_cast<std::size_t>(i)]); }
         std::vector<std::uint64_t> ready; // a copy: who is called may watch again
         ready.swap(always_ready_);
@@ -92,7 +92,7 @@ private:
     }
 
     void finish(fd_watch& w, short revents) noexcept {
-        forget(w);
+        if (!is_broken()) { stop_watch(w); } // one that was called before may have forked
         fire(w, revents);
     }
 
@@ -100,39 +100,31 @@ private:
         const auto ns = std::max<std::int64_t>(when.time_since_epoch().count(), 1); // 0 would disarm
         itimerspec spec{};
         spec.it_value = {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
-        ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &spec, nullptr);
+        if (::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &spec, nullptr) != 0) {
+            fail(detail::last_system_error());
+        }
     }
 
     std::error_code start_watch(fd_watch& w) noexcept override {
-        const std::uint64_t key = watches_.add(w);
-        if (key == detail::watch_table::key_limit) { return errc::out_of_memory; }
-        if (const errc e = reserve(w.slot); e != errc{}) {
-            watches_.remove(w);
-            return e;
-        }
+        if (const errc e = reserve(w.slot); e != errc{}) { return e; }
+        const std::uint64_t key = watches_.key(w);
         std::error_code ec = add(w.fd, events_of(w), key);
         if (ec == std::errc::file_exists) { // watched already: by another descriptor of the same file
-            duplicates_[w.slot].reset(::fcntl(w.fd, F_DUPFD_CLOEXEC, 0));
+            duplicates_[w.slot].reset(::fcntl(w.fd, F_DUPFD_CLOEXEC, detail::lowest_fd));
             ec = duplicates_[w.slot] ? add(duplicates_[w.slot].get(), events_of(w), key) : detail::last_system_error();
         }
         if (ec == std::errc::operation_not_permitted) { // a regular file, say: never waits
             ec = detail::code_of(detail::try_allocating([&] { always_ready_.push_back(key); }));
             if (!ec) { wake(); }
         }
-        if (ec) {
-            duplicates_[w.slot].reset();
-            watches_.remove(w);
-        }
+        if (ec) { duplicates_[w.slot].reset(); }
         return ec;
     }
 
-    void stop_watch(fd_watch& w) noexcept override { forget(w); }
-
-    void forget(fd_watch& w) noexcept {
+    void stop_watch(fd_watch& w) noexcept override {
         unique_fd& duplicate = duplicates_[w.slot];
         ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, duplicate ? duplicate.get() : w.fd, nullptr);
         duplicate.reset();
-        watches_.remove(w);
     }
 
     errc reserve(std::size_t slot) noexcept {
@@ -154,7 +146,6 @@ private:
     detail::wake_fd wake_;
     unique_fd epoll_;
     unique_fd timer_;
-    detail::watch_table watches_;
     std::vector<unique_fd> duplicates_;       // by slot
     std::vector<std::uint64_t> always_ready_; // keys
     std::array<epoll_event, 64> events_{};

@@ -2,8 +2,9 @@
 #pragma once
 /// \file error.hpp  What can go wrong, as values of one `std::error_code` category.
 
+#include <dmasync/detail/standard_error.hpp>
+
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -30,7 +31,7 @@ enum class errc {
     not_in_set,       ///< a buffer that this guard or set does not contain
     already_locked,   ///< a lock_set that is locked or being locked is locked again, or changed; a transaction has it
     would_deadlock,   ///< a blocking lock that would have to wait on a thread that is running an event loop
-    closed,           ///< the buffer or its domain has been closed
+    closed,           ///< the buffer, its domain, or the event loop has been closed
     not_a_buffer,     ///< import of a file descriptor that is no shareable memory
     not_sealed,       ///< import of a memory file that can be made shorter, where that was to be refused
     size_changed,     ///< import of memory that there is a buffer of, but of another size: the file was resized
@@ -41,6 +42,7 @@ enum class errc {
     fence_failed,     ///< a device reported an error by the fence of its work
     fence_timed_out,  ///< a device did not end its work in time
     out_of_memory,    ///< no memory for one more acquisition or buffer
+    forked,           ///< the event loop is the parent process's, and this one its child
 };
 
 } // namespace dmasync
@@ -83,6 +85,7 @@ public:
         case errc::would_deadlock: return std::errc::resource_deadlock_would_occur;
         case errc::transaction_done:
         case errc::not_sealed:
+        case errc::forked:
         case errc::not_locked: return std::errc::operation_not_permitted;
         case errc::already_locked: return std::errc::device_or_resource_busy;
         case errc::closed: return std::errc::bad_file_descriptor;
@@ -130,6 +133,7 @@ private:
         case errc::fence_failed: return "a device reported an error: its fence failed";
         case errc::fence_timed_out: return "the fence of a device did not end in time";
         case errc::out_of_memory: return "out of memory";
+        case errc::forked: return "the event loop belongs to the parent process: make another one after the fork";
         }
         return "unknown error";
     }
@@ -197,7 +201,7 @@ template <class Allocating>
 
 /// A broken contract that leaves no safe way on (an object destroyed under its users, say): says which, and stops.
 [[noreturn]] inline void misuse(const char* what) noexcept {
-    std::fprintf(stderr, "dmasync: misuse: %s\n", what);
+    print_line("misuse: ", what);
     std::abort();
 }
 

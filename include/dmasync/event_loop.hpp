@@ -3,18 +3,23 @@
 /// \file event_loop.hpp  What the library needs of an event loop: time, readiness of descriptors, and a turn to run.
 
 #include <dmasync/detail/brief_look.hpp>
+#include <dmasync/detail/fork_mark.hpp>
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/detail/timer_heap.hpp>
+#include <dmasync/detail/watch_table.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/work.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
 #include <utility>
 
+#include <poll.h>
 #include <time.h>
 
 namespace dmasync {
@@ -22,10 +27,13 @@ namespace dmasync {
 /// One thread's source of time, readiness and turns; every awaitable of the library resumes on one.
 ///
 /// Words: *the loop's thread* is the one that is in `run` or `poll`, or, while none is, the one that will be next.
-/// Threads: `post`, `stop`, `now`, `fd` and `in_this_thread` from any; everything else from the loop's thread.
+/// Threads: `post`, `stop`, `now`, `fd`, `error` and `in_this_thread` from any; everything else from the loop's thread.
 /// Lifetime: outlives the domains made on it (not their buffers and guards; see `domain`), the awaitables that wait on
 /// it, and calls of `post` and `stop` under way.
 /// Hosting: any other loop can host this one: wait until `fd()` is readable, then call `poll()`.
+/// Failure: where the kernel refuses for good what a loop needs (a sandbox that came later, a descriptor that was closed), and
+/// in a forked child, the loop can wait no longer. It says so once: `error` tells why, whoever waits on it is told that
+/// (`disposition::fail`), new waits fail at once, and `run` returns. What is posted still runs, in `run` and `poll`.
 class event_loop {
 public:
     using clock = std::chrono::steady_clock;
@@ -37,6 +45,7 @@ public:
     /// Discards what was posted or armed and never ran. Aborts when a domain still uses the loop.
     virtual ~event_loop() {
         if (users_.load(std::memory_order_relaxed) != 0) { detail::misuse("event_loop destroyed before its domains"); }
+        end_with(errc::closed);
         discard_all();
     }
 
@@ -83,7 +92,7 @@ public:
             w.next = head == &asleep_ ? nullptr : head;
         } while (!remote_.compare_exchange_weak(head, &w, std::memory_order_release, // with take_remote
                                                 std::memory_order_relaxed));
-        if (head == &asleep_) { wake(); } // otherwise it looks before it sleeps
+        if (head == &asleep_) { notify(); } // otherwise it looks before it sleeps
     }
 
     /// Has `w` called at the end of what is running: when all that was ready with it has run, before the loop waits or leaves
@@ -95,9 +104,10 @@ public:
     }
 
     /// Has `t` called once its time has come, never early. An armed timer is moved.
+    /// Hears of the loop's end, too, however late its time is: `time_point::max()` waits for that alone.
     void arm(timer& t, time_point when) noexcept {
         disarm(t);
-        t.when = when;
+        t.when = std::max(when, earliest_);
         t.armed_ = true;
         timers_.push(t);
         if (!in_this_thread()) { flush_outside_turn(); }
@@ -110,12 +120,15 @@ public:
 
     /// Has `w` called once `w.fd` shows one of `w.events`, or an error. The descriptor must stay open meanwhile, and be
     /// no dma-buf: the kernel wakes such a poll too early when two fences are pending; wait on an exported sync_file.
-    /// Errors: what the kernel says of the descriptor.
+    /// Errors: what the kernel says of the descriptor; `errc::out_of_memory`; `error()` of the loop.
     [[nodiscard]] std::error_code watch(fd_watch& w) noexcept {
         if (w.active) { detail::misuse("fd_watch is active already"); }
         w.revents = 0;
+        if (is_broken()) { return error(); }
+        if (!watches_.add(w)) { return errc::out_of_memory; }
         const std::error_code ec = start_watch(w);
         w.active = !ec;
+        if (ec) { watches_.remove(w); }
         if (!in_this_thread()) { flush_outside_turn(); }
         return ec;
     }
@@ -124,17 +137,19 @@ public:
     /// the loop is in, so that its other side sees a close no earlier; outside of a turn it lets go of it at once.
     void unwatch(fd_watch& w) noexcept {
         if (!std::exchange(w.active, false)) { return; }
-        stop_watch(w);
+        if (!is_broken()) { stop_watch(w); }
+        watches_.remove(w);
         if (!in_this_thread()) { flush_outside_turn(); }
     }
 
     /// Runs what comes until `stop` is called. May be called again afterwards, or the loop be hosted: what is left shows
     /// on `fd()`.
-    void run() noexcept {
-        const turn_scope scope{*this};
-        while (!take_stop()) { turn(true); }
-        leave_to_host();
-    }
+    /// Returns: no error; `error()` of a loop that has failed, once it has told everybody and run what was posted.
+    std::error_code run() noexcept { return run_turns(false); }
+
+    /// As `run`, but returns only when `stop` is called: a loop that has failed looks a hundred times a second for what other
+    /// threads post. For whoever cannot leave before something has ended, as `run(task)`.
+    std::error_code run_until_stopped() noexcept { return run_turns(true); }
 
     /// Runs a task of the library's own type, and the loop with it, until the task is done; returns or throws its result.
     template <class Task>
@@ -142,18 +157,22 @@ public:
         return std::forward<Task>(task).run_on(*this);
     }
 
-    /// Makes `run` return after the work it is at; the next `run`, when none is running.
+    /// Makes `run` return after the work it is at; the next `run`, when none is running. Never lost.
+    /// Threads: any. Async-signal-safe: may be called by a signal handler, on the loop's own thread as well.
     void stop() noexcept {
         stopped_.store(true, std::memory_order_release); // with run
-        if (!in_this_thread()) { wake(); }
+        detail::compiler_fence();                        // with may_sleep
+        if (!in_this_thread() || is_about_to_wait_ != 0) { notify(); }
     }
 
-    /// Runs what is ready, without waiting. For hosts: call it when `fd()` is readable.
-    /// Returns: whether anything was.
+    /// Runs what is ready, without waiting. For hosts: call it when `fd()` is readable, or in error.
+    /// Returns: whether anything was. A host looks at `error()` then: the descriptor of a loop that has failed says nothing more.
     bool poll() noexcept {
         const turn_scope scope{*this};
         const std::uint64_t before = calls_;
         turn(false);
+        if (calls_ == before && !is_broken()) { confirm(); }
+        if (is_broken()) { end_waits(); }
         run_batch();
         leave_to_host();
         return calls_ != before;
@@ -161,6 +180,13 @@ public:
 
     /// A descriptor that is readable when `poll` has something to do. Owned by the loop.
     [[nodiscard]] virtual int fd() const noexcept = 0;
+
+    /// Why the loop can wait no longer: what the kernel has answered, or `errc::forked` in a child of the process that made it;
+    /// no error while it can.
+    [[nodiscard]] std::error_code error() const noexcept {
+        if (has_failed_.load(std::memory_order_acquire)) { return failure_; } // with end_with
+        return mark_.is_in_child() ? make_error_code(errc::forked) : std::error_code{};
+    }
 
     /// Whether the calling thread is in `run` or `poll` of this loop.
     [[nodiscard]] bool in_this_thread() const noexcept {
@@ -180,7 +206,7 @@ public:
     void remove_user() noexcept { users_.fetch_sub(1, std::memory_order_relaxed); }
 
 protected:
-    event_loop() noexcept {
+    event_loop() noexcept : mark_{detail::fork_mark::of_this_process()} {
         timespec t{};
         ::clock_getres(CLOCK_MONOTONIC_COARSE, &t);
         coarse_lag_ = 2 * (std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec});
@@ -191,15 +217,24 @@ protected:
 
     /// For back ends: the descriptor of `w` is ready (or its watch has failed, `revents` POLLERR).
     void fire(fd_watch& w, short revents) noexcept {
+        watches_.remove(w);
         w.active = false;
         w.revents = revents;
         call(w);
     }
 
-    /// For back ends, in their destructors.
-    static void discard(fd_watch& w) noexcept {
-        w.active = false;
-        w.call(w, disposition::discard);
+    /// For back ends: the kernel refuses for good what the loop needs. The first reason counts.
+    void fail(std::error_code why) noexcept {
+        if (has_failed_.load(std::memory_order_relaxed)) { return; }
+        if (why != std::errc::bad_file_descriptor) {
+            wake();
+        } // for a host; else the number may be another file's by now
+        end_with(why);
+    }
+
+    /// For back ends: nothing of the kernel's may be touched any more.
+    [[nodiscard]] bool is_broken() const noexcept {
+        return has_failed_.load(std::memory_order_relaxed) || mark_.is_in_child();
     }
 
     /// For back ends: the kernel timer set by `set_kernel_timer` has gone off, or is gone.
@@ -210,14 +245,18 @@ protected:
         return timers_.empty() ? time_point::max() : timers_.top()->when;
     }
 
+    detail::watch_table watches_; // the active ones
+
 private:
-    // The back end. All but wake() are called on the loop's thread.
+    // The back end. All but wake() are called on the loop's thread, and none when the loop is broken.
     virtual void wake() noexcept = 0;                            // from any thread: makes wait() return, fd() readable
     virtual void wait(bool may_block) noexcept = 0;              // flushes, waits for an event, fires watches
     virtual void flush() noexcept = 0;                           // gives the kernel what the calls below have asked for
     virtual void set_kernel_timer(time_point when) noexcept = 0; // makes wait() return, and fd() readable, by then
-    virtual std::error_code start_watch(fd_watch& w) noexcept = 0;
-    virtual void stop_watch(fd_watch& w) noexcept = 0;
+    virtual std::error_code start_watch(fd_watch& w) noexcept = 0; // w is in watches_
+    virtual void stop_watch(fd_watch& w) noexcept = 0;             // the same
+    virtual void confirm() noexcept {
+    } // fails the loop if the kernel refuses it: a poll was in vain, perhaps because of that
 
     /// Virtual, because that finds the function of the shared object that made the loop. Not to be overridden.
     virtual event_loop* find_current() const noexcept { return current(); }
@@ -246,14 +285,40 @@ private:
                stopped_.exchange(false, std::memory_order_acquire); // with stop
     }
 
+    std::error_code run_turns(bool until_stopped) noexcept {
+        const turn_scope scope{*this};
+        while (!take_stop()) {
+            if (turn(true)) { continue; }
+            if (!until_stopped) { break; }
+            const detail::futex_word unchanged{0};
+            detail::futex_wait(unchanged, 0, std::chrono::milliseconds{10});
+        }
+        leave_to_host();
+        return error();
+    }
+
     /// What is ready now, once; then the kernel, when there is nothing else to do or it has waited for long enough.
-    void turn(bool may_block) noexcept {
+    /// Returns: false when the loop has failed and nothing is left to do.
+    bool turn(bool may_block) noexcept {
         constexpr unsigned turns_without_kernel = 61;
         const bool worked = run_batch();
         const bool idle = local_ == nullptr && !worked;
-        if (!idle && may_block && ++turns_ % turns_without_kernel != 0) { return; }
-        update_kernel_timer();
-        wait(may_block && idle && !comes_soon() && fall_asleep());
+        if (!idle && may_block && ++turns_ % turns_without_kernel != 0) { return true; }
+        if (is_broken()) [[unlikely]] {
+            end_waits();
+            return !idle;
+        }
+        look(may_block && idle);
+        return true;
+    }
+
+    /// Lets timers and watches have their turn.
+    void look(bool may_block) noexcept {
+        const bool is_due = next_due() < kernel_timer_ && next_due() <= now(); // the kernel need not say so
+        if (!is_due) { update_kernel_timer(); }
+        if (is_broken()) { return; }
+        wait(may_block && !is_due && !comes_soon() && may_sleep());
+        is_about_to_wait_ = 0;
         fire_timers();
     }
 
@@ -271,8 +336,51 @@ private:
 
     /// While no turn is going to come by itself a host may be asleep on fd(): the kernel must know everything.
     void flush_outside_turn() noexcept {
+        if (is_broken()) { return; }
         update_kernel_timer();
         flush();
+    }
+
+    void notify() noexcept {
+        if (!is_broken()) { wake(); }
+    }
+
+    /// From here on nothing but posted work is done.
+    void end_with(std::error_code why) noexcept {
+        failure_ = why;
+        earliest_ = time_point::max();                      // what is armed anew comes after what was armed before
+        has_failed_.store(true, std::memory_order_release); // with error
+    }
+
+    /// The loop has failed: tells those who wait for timers and descriptors.
+    void end_waits() noexcept {
+        if (!has_failed_.load(std::memory_order_relaxed)) { end_with(errc::forked); }
+        while (fd_watch* w = watches_.any()) { give_up(*w, disposition::fail); }
+        const std::uint64_t armed_anew = timers_.next_order();
+        while (!timers_.empty() && timers_.top()->order < armed_anew) { give_up_timer(disposition::fail); }
+    }
+
+    void give_up(fd_watch& w, disposition d) noexcept {
+        watches_.remove(w);
+        w.active = false;
+        w.revents = POLLERR;
+        ++calls_;
+        w.call(w, d);
+    }
+
+    void give_up_timer(disposition d) noexcept {
+        timer& t = static_cast<timer&>(*timers_.top());
+        disarm(t);
+        ++calls_;
+        t.call(t, d);
+    }
+
+    /// Who posts from now on wakes the loop, and so does a signal handler that stops it.
+    /// Returns: whether neither has been done before.
+    [[nodiscard]] bool may_sleep() noexcept {
+        is_about_to_wait_ = 1;
+        detail::compiler_fence(); // with stop
+        return fall_asleep() && !stopped_.load(std::memory_order_relaxed);
     }
 
     /// Who posts from now on wakes the loop. Returns: whether nothing has been posted by another thread before.
@@ -311,10 +419,11 @@ private:
         run_deferred();
         flush_outside_turn();
         const bool nothing_posted = fall_asleep();
-        if (local_ != nullptr || !nothing_posted) { wake(); }
+        if (local_ != nullptr || !nothing_posted) { notify(); }
     }
 
-    /// Runs the work that was posted when the batch began: work posted by it waits for the next, so that nobody starves.
+    /// Runs the work that was posted when the batch began: work posted by it waits for the next, so that nobody starves. Nor
+    /// do timers and watches: they are looked after as soon as the coarse clock has ticked.
     bool run_batch() noexcept {
         take_remote();
         work* batch = std::exchange(local_, nullptr);
@@ -324,9 +433,19 @@ private:
             work& w = *batch;
             batch = w.next;
             call(w);
+            if (--calls_before_clock_ == 0 && clock_has_ticked() && !is_broken()) [[unlikely]] { look(false); }
         }
         if (deferred_ != nullptr) [[unlikely]] { run_deferred(); } // also of what timers and watches have run
         return any;
+    }
+
+    /// A look at the clock costs as much as a short piece of work: it is taken after a few, and after each once they are long.
+    [[nodiscard]] bool clock_has_ticked() noexcept {
+        constexpr unsigned few = 8;
+        const time_point time = has_virtual_time() ? time_point{} : coarse_clock();
+        const bool ticked = std::exchange(last_tick_, time) != time;
+        calls_before_clock_ = ticked ? 1 : few;
+        return ticked;
     }
 
     void append_local(work& w) noexcept {
@@ -358,25 +477,25 @@ private:
     void fire_timers() noexcept {
         if (timers_.empty()) { return; }
         const time_point time = now();
-        while (!timers_.empty() && timers_.top()->when <= time) {
+        const std::uint64_t armed_anew = timers_.next_order(); // by those that are called: the next turn's
+        earliest_ = std::max(earliest_, time);
+        while (!timers_.empty() && timers_.top()->when <= time && timers_.top()->order < armed_anew) {
             timer& t = static_cast<timer&>(*timers_.top());
             disarm(t);
             call(t);
         }
+        if (!has_failed_.load(std::memory_order_relaxed)) { earliest_ = time_point::min(); }
     }
 
     void discard_all() noexcept {
+        while (fd_watch* w = watches_.any()) { give_up(*w, disposition::discard); }
         take_remote();
         while (local_ != nullptr) {
             work& w = *local_;
             local_ = w.next;
             w.call(w, disposition::discard);
         }
-        while (!timers_.empty()) {
-            timer& t = static_cast<timer&>(*timers_.top());
-            disarm(t);
-            t.call(t, disposition::discard);
-        }
+        while (!timers_.empty()) { give_up_timer(disposition::discard); }
     }
 
     static void never(work&, disposition) noexcept {}
@@ -385,14 +504,21 @@ private:
     detail::atomic<work*> remote_{&asleep_};     // a stack: posted by other threads, or while nobody runs the loop
     detail::atomic<detail::thread_id> runner_{}; // the thread in run or poll
     detail::atomic<bool> stopped_{false};
+    detail::atomic<bool> has_failed_{false};
     detail::atomic<std::size_t> users_{0};
     const detail::atomic<time_point>* virtual_time_ = nullptr; // invariant: null for the steady clock
     clock::duration coarse_lag_{};
-    work* local_ = nullptr; // a queue: the loop thread's alone
+    detail::fork_mark mark_;  // of a loop whose kernel objects a child would share
+    std::error_code failure_; // invariant: does not change any more when has_failed_
+    work* local_ = nullptr;   // a queue: the loop thread's alone
     work** local_end_ = &local_;
     work* deferred_ = nullptr; // a stack: until the end of what is running
     detail::timer_heap timers_;
     time_point kernel_timer_ = time_point::max(); // the time last given to set_kernel_timer; earlier ones are a waste
+    time_point earliest_ = time_point::min();     // of what is armed now: nothing goes before what is due already
+    time_point last_tick_{};                      // of the coarse clock, as far as work has seen it
+    unsigned calls_before_clock_ = 1;
+    volatile std::sig_atomic_t is_about_to_wait_ = 0; // the loop's thread's, and its signal handlers'
     unsigned turns_ = 0;
     detail::brief_look look_for_posts_; // before sleeping
     std::uint64_t calls_ = 0;           // of work, timers and watches so far

@@ -65,7 +65,7 @@ public:
         sync_file_info info{};
         ec = detail::read_sync_file_info(fd.get(), info);
         if (ec && ec != std::errc::bad_file_descriptor) { ec = errc::not_a_fence; }
-        return ec ? fence{} : fence{std::move(fd)};
+        return ec ? fence{} : own(std::move(fd), ec);
     }
     [[nodiscard]] static fence adopt(unique_fd fd) {
         std::error_code failure;
@@ -87,7 +87,7 @@ public:
     [[nodiscard]] fence duplicate(std::error_code& ec) const noexcept {
         ec.clear();
         if (!fd_) { return {}; }
-        fence copy{unique_fd{::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0)}};
+        fence copy{unique_fd{::fcntl(fd_.get(), F_DUPFD_CLOEXEC, detail::lowest_fd)}};
         if (!copy) { ec = detail::last_system_error(); }
         return copy;
     }
@@ -124,7 +124,7 @@ public:
         const bool merged = detail::retrying_ioctl(a.fd(), SYNC_IOC_MERGE, &data) >= 0;
         ec = merged ? std::error_code{} : detail::last_system_error();
         if (merged && data.fence < 0) { ec = {EBADF, std::system_category()}; } // an empty fence would have ended
-        return ec ? fence{} : fence{unique_fd{data.fence}};
+        return ec ? fence{} : own(unique_fd{data.fence}, ec);
     }
     [[nodiscard]] static fence merge(const fence& a, const fence& b, std::string_view name) {
         std::error_code failure;
@@ -138,10 +138,10 @@ public:
     ///           Thrown as std::system_error, or set in a trailing std::error_code.
     /// Threads:  the loop's; resumes there.
     /// Lifetime: the fence, the stop token and the error code outlive the `co_await` expression.
-    [[nodiscard]] fence_wait_awaitable wait(event_loop& loop, const fence_wait_options& options = {}) const noexcept {
+    [[nodiscard]] fence_wait_awaitable wait(event_loop& loop, const wait_options& options = {}) const noexcept {
         return {loop, fd_.get(), options, nullptr};
     }
-    [[nodiscard]] fence_wait_awaitable wait(event_loop& loop, const fence_wait_options& options,
+    [[nodiscard]] fence_wait_awaitable wait(event_loop& loop, const wait_options& options,
                                             std::error_code& ec) const noexcept {
         return {loop, fd_.get(), options, &ec};
     }
@@ -168,6 +168,12 @@ public:
 
 private:
     explicit fence(unique_fd fd) noexcept : fd_{std::move(fd)} {}
+
+    [[nodiscard]] static fence own(unique_fd fd, std::error_code& ec) noexcept {
+        fence f{detail::above_standard_streams(std::move(fd))};
+        if (!f) { ec = detail::last_system_error(); }
+        return f;
+    }
 
     [[nodiscard]] static timespec to_timespec(event_loop::clock::duration d) noexcept {
         const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(d);

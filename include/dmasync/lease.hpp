@@ -3,12 +3,12 @@
 /// \file lease.hpp  For how long a hold may last, and what is said when it lasts longer.
 
 #include <dmasync/access_mode.hpp>
+#include <dmasync/detail/standard_error.hpp>
 
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -73,7 +73,8 @@ struct lease_report {
 /// it must not throw, and may lock and unlock.
 using lease_report_sink = std::function<void(const lease_report&)>;
 
-/// The default sink: one line on standard error.
-inline void print_lease_report(const lease_report& r) { std::fprintf(stderr, "dmasync: %s\n", to_string(r).c_str()); }
+/// The default sink: one line on standard error, where it can be written at once and to something that is for text; else it is
+/// lost. Never blocks, raises no SIGPIPE.
+inline void print_lease_report(const lease_report& r) { detail::print_line(to_string(r)); }
 
 } // namespace dmasync

@@ -4,12 +4,12 @@
 
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/detail/wake_fd.hpp>
-#include <dmasync/detail/watch_table.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <system_error>
@@ -40,13 +40,6 @@ public:
     manual_loop() : event_loop{static_cast<detail::virtual_clock&>(*this).time}, wake_{failure_} {
         detail::deliver(failure_, nullptr, "dmasync: manual_loop");
         if (failure_) { detail::misuse("manual_loop without an eventfd"); }
-    }
-
-    ~manual_loop() override {
-        while (fd_watch* w = watches_.any()) {
-            watches_.remove(*w);
-            discard(*w);
-        }
     }
 
     /// Readable when another thread has posted. Timers and watches do not show: time and readiness are asked for.
@@ -97,28 +90,26 @@ private:
             polled_.push_back({w.fd, w.events, 0});
             keys_.push_back(watches_.key(w));
         });
-        if (::poll(polled_.data(), polled_.size(), timeout) <= 0) { return false; }
+        const int found = ::poll(polled_.data(), polled_.size(), timeout);
+        if (found < 0 && errno != EINTR && errno != ENOMEM) { fail(detail::last_system_error()); }
+        if (found <= 0) { return false; }
+        if ((polled_[0].revents & POLLNVAL) != 0) { fail(std::make_error_code(std::errc::bad_file_descriptor)); }
         if (polled_[0].revents != 0) { wake_.clear(); }
         for (std::size_t i = 1; i < polled_.size(); ++i) {
             fd_watch* w = polled_[i].revents == 0 ? nullptr : watches_.find(keys_[i]);
-            if (w == nullptr) { continue; }
-            watches_.remove(*w);
-            fire(*w, polled_[i].revents);
+            if (w != nullptr) { fire(*w, polled_[i].revents); }
         }
         return true;
     }
 
     std::error_code start_watch(fd_watch& w) noexcept override {
-        if (::fcntl(w.fd, F_GETFD) < 0) { return detail::last_system_error(); }
-        return watches_.add(w) == detail::watch_table::key_limit ? make_error_code(errc::out_of_memory)
-                                                                 : std::error_code{};
+        return ::fcntl(w.fd, F_GETFD) < 0 ? detail::last_system_error() : std::error_code{};
     }
 
-    void stop_watch(fd_watch& w) noexcept override { watches_.remove(w); }
+    void stop_watch(fd_watch&) noexcept override {}
 
     std::error_code failure_; // of construction
     detail::wake_fd wake_;
-    detail::watch_table watches_;
     std::vector<pollfd> polled_; // of the wait that is going on, the wake descriptor first
     std::vector<std::uint64_t> keys_;
 };

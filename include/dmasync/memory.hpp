@@ -178,7 +178,11 @@ namespace detail {
     if (ec) { return {}; }
     m.extent = m.size;
     m.identity = {info.st_dev, info.st_ino};
-    m.fd = std::move(fd);
+    m.fd = above_standard_streams(std::move(fd));
+    if (!m.fd) {
+        ec = last_system_error();
+        return {};
+    }
     return m;
 }
 

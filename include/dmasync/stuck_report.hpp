@@ -10,13 +10,13 @@
 ///       'archive' does not move: nothing of its own waits in this domain
 
 #include <dmasync/access_mode.hpp>
+#include <dmasync/detail/standard_error.hpp>
 #include <dmasync/detail/text_table.hpp>
 #include <dmasync/domain_snapshot.hpp>
 #include <dmasync/lease.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <optional>
 #include <string>
@@ -177,7 +177,7 @@ private:
 /// and may lock and unlock.
 using stuck_report_sink = std::function<void(const stuck_report&)>;
 
-/// The default sink: on standard error.
-inline void print_stuck_report(const stuck_report& r) { std::fprintf(stderr, "dmasync: %s\n", to_string(r).c_str()); }
+/// The default sink: on standard error, as `print_lease_report`.
+inline void print_stuck_report(const stuck_report& r) { detail::print_line(to_string(r)); }
 
 } // namespace dmasync

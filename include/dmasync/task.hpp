@@ -175,7 +175,7 @@ public:
     T run_on(event_loop& loop) && {
         run_state state{*this, loop};
         loop.post(state);
-        loop.run();
+        loop.run_until_stopped();
         if (!state.done) { detail::misuse("event_loop stopped while it ran a task"); }
         state.wait_until_left();
         return coroutine_.promise().take();

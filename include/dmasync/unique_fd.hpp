@@ -2,6 +2,7 @@
 #pragma once
 /// \file unique_fd.hpp  The one owner of a file descriptor.
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <utility>
@@ -39,5 +40,20 @@ public:
 private:
     int fd_ = -1; // invariant: -1, or open and owned by nobody else
 };
+
+namespace detail {
+
+/// The lowest number for an object of the library. A program that is started without standard streams gets 0 to 2 for the
+/// next descriptors, but text that is meant for the streams still goes there.
+inline constexpr int lowest_fd = STDERR_FILENO + 1;
+
+/// The same open file by a number that is not below `lowest_fd`, closed on exec.
+/// Returns: empty, with errno, when there is none left; an empty one stays as it is, and so does errno.
+[[nodiscard]] inline unique_fd above_standard_streams(unique_fd fd) noexcept {
+    if (!fd || fd.get() >= lowest_fd) { return fd; }
+    return unique_fd{::fcntl(fd.get(), F_DUPFD_CLOEXEC, lowest_fd)};
+}
+
+} // namespace detail
 
 } // namespace dmasync

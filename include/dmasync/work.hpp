@@ -9,8 +9,12 @@
 
 namespace dmasync {
 
-/// Why a piece of work is called: to do it, or because its loop is going away and it never will be.
-enum class disposition : std::uint8_t { run, discard };
+/// Why a piece of work is called.
+enum class disposition : std::uint8_t {
+    run,     ///< to do it
+    discard, ///< its loop is being destroyed: it never will be, and nothing that was made with it is there to be told
+    fail,    ///< its loop can wait no longer (`event_loop::error` says why): what it waited for will not come
+};
 
 /// Something to be run once by an event loop. Intrusive: it lives in whatever it belongs to, and must stay there from
 /// `post` until it has been called. Called on the loop's thread; may destroy itself.

@@ -130,7 +130,7 @@ struct waiting {
     probe coroutine;
 };
 
-probe wait(const fence& f, event_loop& loop, fence_wait_options options, std::error_code& ec) {
+probe wait(const fence& f, event_loop& loop, wait_options options, std::error_code& ec) {
     co_await f.wait(loop, options, ec);
 }
 
@@ -211,7 +211,7 @@ private:
         if (is_waited_for(f)) { return; }
         waiting& w = waits_.at(static_cast<std::size_t>(&f - fences_.data()));
         w.coroutine.destroy();
-        fence_wait_options options;
+        wait_options options;
         if (const unsigned ms = in_.byte(); ms < 0x80) {
             options.deadline = loop_.now() + std::chrono::milliseconds{ms};
         }

@@ -31,6 +31,9 @@ public:
 
     void set(time_point t) noexcept { time.store(t, std::memory_order_release); }
 
+    /// As if the kernel refused to wait.
+    void break_down() noexcept { fail(std::make_error_code(std::errc::operation_not_permitted)); }
+
     /// What a host does: sleeps until `fd()` is readable. The bell stays rung, as a descriptor stays readable.
     void sleep_as_host() noexcept {
         bell_.wait();

@@ -29,6 +29,8 @@ const std::vector<mutant> all_mutants{
     {"event_loop.stopped", {"event_loop::take_stop", "exchange"}},
     {"event_loop.time_moved", {"event_loop::now", "load"}},
     {"event_loop.time_moved", {"event_loop::coarse_now", "load"}},
+    {"event_loop.failed", {"event_loop::end_with", "store"}},
+    {"event_loop.failed", {"event_loop::error", "load"}},
     {"task.ends_elsewhere", {"task_promise_base::continue_with", "store"}},
     {"task.continued_elsewhere", {"task_promise_base::successor", "load"}},
     {"task.ends_elsewhere", {"run_state::drive", "store"}},

@@ -198,6 +198,37 @@ void time_moved() {
     });
 }
 
+/// Who sees that a loop has failed sees why, and what was done before.
+void failed() {
+    model_loop loop;
+    canary before;
+    interleave::run_threads({
+        [&] {
+            before.write();
+            loop.break_down();
+        },
+        [&] {
+            if (loop.error()) { before.read(); }
+        },
+    });
+}
+
+/// A loop that fails while another thread posts runs what it was posted, when it is polled.
+void failed_while_posted() {
+    model_loop loop;
+    unsigned count = 0;
+    note a{loop, count, 0};
+    interleave::run_threads({
+        [&] {
+            loop.break_down();
+            check(static_cast<bool>(loop.run()), "run says that the loop has failed");
+        },
+        [&] { post(loop, a); },
+    });
+    loop.poll();
+    check(count == 1, "what was posted is run");
+}
+
 constexpr interleave::settings four_preemptions{.mode = interleave::settings::search::bounded, .bound = 4};
 
 const interleave::registration programs{
@@ -213,6 +244,8 @@ const interleave::registration programs{
     {"event_loop", "event_loop.stopped", stopped},
     {"event_loop", "event_loop.stopped_twice", stopped_twice},
     {"event_loop", "event_loop.time_moved", time_moved},
+    {"event_loop", "event_loop.failed", failed},
+    {"event_loop", "event_loop.failed_while_posted", failed_while_posted},
 };
 
 } // namespace

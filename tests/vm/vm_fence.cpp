@@ -45,7 +45,7 @@ struct result {
     std::error_code error;
 };
 
-probe await_fence(event_loop& loop, const fence& f, fence_wait_options options, result& out) {
+probe await_fence(event_loop& loop, const fence& f, wait_options options, result& out) {
     std::error_code ec;
     co_await f.wait(loop, options, ec);
     ++out.times;

@@ -16,10 +16,12 @@
 #include <chrono>
 #include <climits>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <linux/time_types.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -122,11 +124,20 @@ inline void nap() noexcept {
 using futex_word = atomic<std::uint32_t>;
 static_assert(sizeof(futex_word) == sizeof(std::uint32_t) && futex_word::is_always_lock_free);
 
+/// How the kernel reads the time limit of SYS_futex: on 32 bits with two words of 32 bits, whatever the C library has made of
+/// `timespec` (_TIME_BITS=64). A limit that has more seconds than fit is cut, which is an early return.
+[[nodiscard]] inline __kernel_old_timespec futex_limit(std::chrono::nanoseconds limit) noexcept {
+    using seconds = decltype(__kernel_old_timespec::tv_sec);
+    const std::int64_t ns = std::max<std::int64_t>(limit.count(), 0);
+    const std::int64_t most = std::numeric_limits<seconds>::max();
+    return {static_cast<seconds>(std::min<std::int64_t>(ns / 1'000'000'000, most)),
+            static_cast<long>(ns % 1'000'000'000)};
+}
+
 /// Sleeps while `word` is `expected`, for `limit` at most: `std::atomic::wait` with a time limit. May return early for no
 /// reason: look at the word again.
 inline void futex_wait(const futex_word& word, std::uint32_t expected, std::chrono::nanoseconds limit) noexcept {
-    const std::int64_t ns = std::max<std::int64_t>(limit.count(), 0);
-    const timespec timeout{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+    const __kernel_old_timespec timeout = futex_limit(limit);
     ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, &timeout, nullptr, 0);
 }
 

@@ -26,6 +26,9 @@ public:
     [[nodiscard]] bool empty() const noexcept { return root_ == nullptr; }
     [[nodiscard]] timer_node* top() const noexcept { return root_; }
 
+    /// What is armed from now on has this `order` or a later one.
+    [[nodiscard]] std::uint64_t next_order() const noexcept { return next_order_; }
+
     void push(timer_node& t) noexcept {
         t.order = next_order_++;
         t.child = t.sibling = t.back = nullptr;

@@ -3,7 +3,7 @@
 /// \file watch_table.hpp  Names for watches that the kernel can hand back long after the watch is gone.
 
 #include <dmasync/error.hpp>
-#include <dmasync/event_loop.hpp>
+#include <dmasync/work.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,14 +17,14 @@ class watch_table {
 public:
     static constexpr std::uint64_t key_limit = std::uint64_t{1} << 62U; // keys are below; above is free for the loops
 
-    /// Returns: the key; `key_limit` when there is no memory.
-    [[nodiscard]] std::uint64_t add(fd_watch& w) noexcept {
-        if (free_ == none && !grow()) { return key_limit; }
+    /// Returns: whether there is memory for it.
+    [[nodiscard]] bool add(fd_watch& w) noexcept {
+        if (free_ == none && !grow()) { return false; }
         w.slot = free_;
         slot& s = slots_[w.slot];
         free_ = s.next_free;
         s.watch = &w;
-        return key(w);
+        return true;
     }
 
     [[nodiscard]] std::uint64_t key(const fd_watch& w) const noexcept {
@@ -34,10 +34,13 @@ public:
     void remove(fd_watch& w) noexcept {
         slot& s = slots_[w.slot];
         s.watch = nullptr;
-        s.generation = (s.generation + 1) % (1U << 30U);
+        next_generation(s);
         s.next_free = free_;
         free_ = w.slot;
     }
+
+    /// Gives an active watch another key: what carries the old one finds nothing.
+    void rename(fd_watch& w) noexcept { next_generation(slots_[w.slot]); }
 
     /// The watch with this key; null when it is gone.
     [[nodiscard]] fd_watch* find(std::uint64_t k) const noexcept {
@@ -57,7 +60,7 @@ public:
     template <class Visit>
     void for_each(Visit visit) const {
         for (const slot& s : slots_) {
-            if (s.watch != nullptr) { visit(*s.watch); }
+            if (s.watch != nullptr) { visit(*s.watch); } // may rename it
         }
     }
 
@@ -69,6 +72,8 @@ private:
         std::uint32_t generation = 0;
         std::uint32_t next_free = none;
     };
+
+    static void next_generation(slot& s) noexcept { s.generation = (s.generation + 1) % (1U << 30U); }
 
     [[nodiscard]] bool grow() noexcept {
         if (try_allocating([this] { slots_.emplace_back(); }) != errc{}) { return false; }
