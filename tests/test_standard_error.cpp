@@ -158,7 +158,7 @@ TEST_CASE("no object of the library has the number of a standard stream, though 
           }) == 0);
     CHECK(made_without_streams([] {
               std::error_code ec;
-              return detail::open_memory(unique_fd{::memfd_create("imported", MFD_CLOEXEC)}, ec);
+              return detail::open_memory(unique_fd{::memfd_create("imported", MFD_CLOEXEC)}, {}, ec);
           }) == 0);
 }
 
