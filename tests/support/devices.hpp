@@ -9,16 +9,27 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 
 namespace support {
+
+/// Whether the running kernel is of this version or a later one.
+inline bool linux_is_at_least(int major, int minor) {
+    utsname name{};
+    std::pair<int, int> version;
+    return ::uname(&name) == 0 && std::sscanf(name.release, "%d.%d", &version.first, &version.second) == 2 &&
+           version >= std::pair{major, minor};
+}
 
 /// The paths in `folder` whose last part begins with `prefix`, in order.
 inline std::vector<std::string> paths_in(const std::string& folder, std::string_view prefix = "") {

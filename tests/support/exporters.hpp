@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 #include <support/devices.hpp>
+#include <support/skip.hpp>
 #include <support/video_queue.hpp>
 
 #include <linux/dma-heap.h>
@@ -39,6 +40,25 @@ inline dmasync::unique_fd make_memfd(std::size_t size) {
 inline dmasync::unique_fd make_udmabuf(const dmasync::unique_fd& memory, std::size_t size) {
     const udmabuf_create request{static_cast<std::uint32_t>(memory.get()), UDMABUF_FLAGS_CLOEXEC, 0, size};
     return dmasync::unique_fd{::ioctl(open_device("/dev/udmabuf").get(), UDMABUF_CREATE, &request)};
+}
+
+/// The heap of contiguous memory, of which there is as much as was set aside when the machine started; Debian's own kernel
+/// has none.
+constexpr const char* contiguous_heap = "reserved";
+
+inline bool has_contiguous_heap() {
+    const std::string path = std::string{"/dev/dma_heap/"} + contiguous_heap;
+    if (::access(path.c_str(), F_OK) == 0) { return true; }
+    report_skip("this kernel has no heap of contiguous memory");
+    return false;
+}
+
+/// The heaps that this kernel has.
+inline const std::vector<std::string>& heaps() {
+    static const std::vector<std::string> all = has_contiguous_heap()
+                                                    ? std::vector<std::string>{"system", contiguous_heap}
+                                                    : std::vector<std::string>{"system"};
+    return all;
 }
 
 /// `access`: O_RDWR, O_RDONLY or O_WRONLY. Empty when the heap refuses.
@@ -96,18 +116,18 @@ struct exporter {
     std::string known_as;      ///< to the kernel: exp_name in /proc/PID/fdinfo
     dmasync::memory_kind kind; ///< what an import makes of it
     dmasync::unique_fd (*make)(std::size_t size);
+
+    /// Whether the virtual camera and converters take it: they write by the CPU, and map it in the kernel for that.
+    [[nodiscard]] bool can_be_lent_to_video() const { return name != "udmabuf" || linux_is_at_least(6, 2); }
 };
 
-/// All of the test machine. The camera gives as many bytes as it has in a picture, the others what they are asked for.
-inline const std::vector<exporter>& exporters() {
+inline std::vector<exporter> find_exporters() {
     using dmasync::memory_kind;
-    static const std::vector<exporter> all{
+    std::vector<exporter> found{
         {"udmabuf", "udmabuf", memory_kind::udmabuf,
          [](std::size_t size) { return make_udmabuf(make_memfd(size), size); }},
         {"system heap", "system", memory_kind::dma_heap,
          [](std::size_t size) { return allocate_from_heap("system", size); }},
-        {"contiguous heap", "reserved", memory_kind::dma_buf,
-         [](std::size_t size) { return allocate_from_heap("reserved", size); }},
         {"vgem", "drm", memory_kind::dma_buf,
          [](std::size_t size) {
              return dumb_buffer{"vgem", size}.share();
@@ -121,6 +141,17 @@ inline const std::vector<exporter>& exporters() {
              return camera_queue{V4L2_MEMORY_MMAP, 2}.share(0);
          }},
     };
+    if (heaps().size() > 1) {
+        found.push_back({"contiguous heap", contiguous_heap, memory_kind::dma_buf,
+                         [](std::size_t size) { return allocate_from_heap(contiguous_heap, size); }});
+    }
+    return found;
+}
+
+/// All of the test machine that its kernel has. The camera gives as many bytes as it has in a picture, the others what they
+/// are asked for.
+inline const std::vector<exporter>& exporters() {
+    static const std::vector<exporter> all = find_exporters();
     return all;
 }
 

@@ -48,14 +48,15 @@ std::optional<screenshot> look_at_screen() {
     return shot;
 }
 
-std::optional<stamp> stamp_on_screen() {
-    const auto shot = look_at_screen();
-    return shot ? read_stamp(shot->view()) : std::nullopt;
-}
-
-void wait_for_first_picture() {
-    for (int tries = 0; tries < 300 && !stamp_on_screen(); ++tries) { std::this_thread::sleep_for(100ms); }
-    REQUIRE(stamp_on_screen());
+/// Returns the first look at the screen that has a stamp in it.
+screenshot wait_for_first_picture() {
+    for (int tries = 0; tries < 300; ++tries) {
+        auto shot = look_at_screen();
+        if (shot && read_stamp(shot->view())) { return *std::move(shot); }
+        std::this_thread::sleep_for(100ms);
+    }
+    FAIL("there was no picture");
+    return {};
 }
 
 /// Has the camera's picture move, so that every frame differs from the one before in every line.
@@ -96,7 +97,8 @@ struct observations {
 /// Looks at the screen until the program has ended.
 observations watch(const running_program& p) {
     observations seen;
-    wait_for_first_picture();
+    const screenshot first = wait_for_first_picture();
+    seen.add(first, read_stamp(first.view()).value());
     while (p.runs()) {
         const std::size_t descriptors = p.open_descriptors();
         const auto shot = look_at_screen();

@@ -440,8 +440,7 @@ TEST_CASE("what was exported for reading can be read, not written") {
     };
     check(support::dumb_buffer{"vgem", size}.share(DRM_CLOEXEC));
     check(support::dumb_buffer{"virtio_gpu", size}.share(DRM_CLOEXEC));
-    check(support::allocate_from_heap("system", size, O_RDONLY));
-    check(support::allocate_from_heap("reserved", size, O_RDONLY));
+    for (const std::string& heap : support::heaps()) { check(support::allocate_from_heap(heap, size, O_RDONLY)); }
     check(support::camera_queue{V4L2_MEMORY_MMAP, 2}.share(0, O_RDONLY));
 }
 
@@ -456,8 +455,7 @@ TEST_CASE("what cannot be mapped at all is a buffer for devices, and says so whe
         CHECK(held.bytes(b, f.ec).empty());
         CHECK(f.ec == errc::no_cpu_access);
     };
-    check(support::allocate_from_heap("system", size, O_WRONLY));
-    check(support::allocate_from_heap("reserved", size, O_WRONLY));
+    for (const std::string& heap : support::heaps()) { check(support::allocate_from_heap(heap, size, O_WRONLY)); }
     check(support::camera_queue{V4L2_MEMORY_MMAP, 2}.share(0, O_WRONLY));
 }
 
