@@ -36,6 +36,18 @@ struct fixture {
     }
 };
 
+/// Calls `body()` in a turn of the loop.
+template <class Body>
+void run_on_loop(manual_loop& loop, Body body) {
+    struct turn : work {
+        explicit turn(Body& b) noexcept : work{run}, body{b} {}
+        static void run(work& w, disposition) noexcept { static_cast<turn&>(w).body(); }
+        Body& body;
+    } t{body};
+    loop.post(t);
+    loop.run_ready();
+}
+
 /// A transaction that was wounded while it waited for `c`, with `a` in its hands; the older one has the rest.
 struct wounded_fixture : fixture {
     wounded_fixture() {
@@ -282,6 +294,19 @@ TEST_CASE("who begins again without having been wounded gives back, and waits fo
     CHECK(u.has_locked(write(f.b)));
 }
 
+TEST_CASE("who begins again gives everything back first, and waits for what it was wounded at") {
+    wounded_fixture f;
+    f.young.restart();
+    f.loop.run_ready();
+    CHECK(f.old.done()); // has what the younger one had
+    CHECK(f.young.waits());
+    CHECK_FALSE(f.young.tx.holds(f.a));
+    f.in_the_way.unlock();
+    f.loop.run_ready();
+    CHECK(f.young.done());
+    CHECK_FALSE(f.young.ec);
+}
+
 // ---- mixing ----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a transaction whose lease has run out is stale: lease_expired, whatever is done with it") {
@@ -366,6 +391,90 @@ TEST_CASE("a transaction waits for a plain lock, and a plain lock for a transact
     CHECK(w.done());
 }
 
+TEST_CASE("plain locks wound nobody and are not wounded, be they granted, refused or given up") {
+    fixture f;
+    transaction_user u{f.media};
+    CHECK(u.has_locked(write(f.a)));
+    std::error_code ec;
+    CHECK(try_lock(write(f.b), ec));
+    CHECK_FALSE(try_lock(write(f.a), write(f.b), ec));
+    CHECK(ec == errc::would_block);
+    CHECK(blocking_lock(write(f.b), read(f.c), ec));
+    waiter gives_up;
+    gives_up.start({.deadline = f.loop.now() + 1ms}, write(f.a), write(f.b));
+    f.loop.advance(1ms);
+    CHECK(gives_up.ec == errc::timed_out);
+    CHECK(f.media.counters().wounds == 0);
+    CHECK(f.media.counters().retries == 0);
+    CHECK(u.tx.done());
+}
+
+TEST_CASE("a transaction that holds leaves its caller free to lock something else plainly, waiting or not") {
+    fixture f;
+    transaction_user u{f.media};
+    CHECK(u.has_locked(write(f.a)));
+    {
+        const guard tried = try_lock(write(f.b));
+        CHECK(tried);
+        waiter plain;
+        plain.start({}, write(f.c));
+        CHECK(plain.held);
+    }
+    CHECK(u.has_locked(write(f.b), write(f.c)));
+    CHECK(u.tx.done());
+}
+
+TEST_CASE("who holds something plainly may lock something else, plainly or in a transaction") {
+    fixture f;
+    const guard tried = try_lock(write(f.a));
+    waiter plain;
+    plain.start({}, write(f.b));
+    CHECK(plain.held);
+    transaction_user u{f.media};
+    CHECK(u.has_locked(write(f.c)));
+    CHECK(try_lock(read(f.media.allocate(64))));
+    CHECK(u.tx.done());
+}
+
+TEST_CASE("plain locks one after the other in opposite orders wait for each other until the leases end") {
+    fixture f;
+    guard first = try_lock(write(f.a));
+    guard second = try_lock(write(f.b));
+    waiter takes_b;
+    waiter takes_a;
+    takes_b.start({}, write(f.b));
+    takes_a.start({}, write(f.a));
+    f.loop.run_ready();
+    CHECK_FALSE(takes_b.done());
+    CHECK_FALSE(takes_a.done());
+    f.loop.advance(1s);
+    CHECK(takes_b.held);
+    CHECK(takes_a.held);
+    CHECK(first.unlock() == errc::lease_expired);
+    CHECK(second.unlock() == errc::lease_expired);
+}
+
+TEST_CASE("a plain lock that is held while a transaction waits for what waits for it is freed by its lease") {
+    fixture f;
+    guard plain = try_lock(write(f.a));
+    transaction_user other{f.media, {.lease = 5s}};
+    transaction_user own{f.media, {.lease = 5s}}; // of the caller that has the plain lock
+    CHECK(other.has_locked(write(f.b)));
+    other.lock(write(f.a)); // no transaction can wound a plain lock
+    own.lock(write(f.b));
+    f.loop.run_ready();
+    CHECK(own.waits());
+    CHECK(other.waits());
+    f.loop.advance(1s);
+    CHECK(plain.unlock() == errc::lease_expired);
+    CHECK(other.done());
+    CHECK_FALSE(other.ec);
+    CHECK(other.tx.unlock() == std::error_code{});
+    f.loop.run_ready();
+    CHECK(own.done());
+    CHECK_FALSE(own.ec);
+}
+
 TEST_CASE("a set that is changed while a transaction has its buffers does not mind") {
     fixture f;
     transaction_user u{f.media};
@@ -383,19 +492,34 @@ TEST_CASE("a blocking lock of a transaction, on the thread that runs the domain'
     fixture f;
     const guard other = try_lock(write(f.b));
     std::error_code ec;
-    struct turn : work {
-        turn(fixture& x, std::error_code& e) noexcept : work{run}, f{x}, ec{e} {}
-        static void run(work& w, disposition) noexcept {
-            turn& self = static_cast<turn&>(w);
-            transaction tx{self.f.media};
-            tx.blocking_lock(write(self.f.a), self.ec);
-            tx.blocking_lock(write(self.f.b), self.ec);
-        }
-        fixture& f;
-        std::error_code& ec;
-    } t{f, ec};
-    f.loop.post(t);
-    f.loop.run_ready();
+    run_on_loop(f.loop, [&] {
+        transaction tx{f.media};
+        tx.blocking_lock(write(f.a), ec);
+        CHECK_FALSE(ec);
+        tx.blocking_lock(write(f.b), ec);
+    });
     CHECK(ec == errc::would_deadlock);
     CHECK(f.is_free(f.a));
+}
+
+TEST_CASE("a plain blocking lock there is granted what is free, and says would_deadlock where it had to wait") {
+    fixture f;
+    const guard other = try_lock(write(f.b));
+    std::error_code ec;
+    run_on_loop(f.loop, [&] {
+        CHECK(blocking_lock(write(f.a), ec));
+        static_cast<void>(blocking_lock(write(f.b), ec));
+    });
+    CHECK(ec == errc::would_deadlock);
+}
+
+TEST_CASE("a try_lock is allowed there as everywhere, for it never waits") {
+    fixture f;
+    const guard other = try_lock(write(f.b));
+    std::error_code ec;
+    run_on_loop(f.loop, [&] {
+        CHECK(try_lock(write(f.a), ec));
+        static_cast<void>(try_lock(write(f.b), ec));
+    });
+    CHECK(ec == errc::would_block);
 }
