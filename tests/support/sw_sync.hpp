@@ -10,6 +10,8 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <system_error>
+#include <utility>
 
 #include <linux/ioctl.h>
 #include <sys/ioctl.h>
@@ -20,7 +22,12 @@ namespace support {
 /// Threads: `advance` and `create` any.
 class sw_timeline {
 public:
-    sw_timeline() : fd_{open_device("/sys/kernel/debug/sync/sw_sync")} { REQUIRE(fd_); }
+    sw_timeline() : sw_timeline{open_device("/sys/kernel/debug/sync/sw_sync")} {}
+
+    /// One that was made elsewhere.
+    explicit sw_timeline(dmasync::unique_fd fd) : fd_{std::move(fd)} { REQUIRE(fd_); }
+
+    [[nodiscard]] int fd() const { return fd_.get(); }
 
     /// Points that are equal share a fence in the kernel.
     [[nodiscard]] dmasync::fence create(std::uint32_t point) const {

@@ -13,12 +13,16 @@
 #include <support/sw_sync.hpp>
 #include <support/vgem.hpp>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <random>
+#include <semaphore>
 #include <stop_token>
 #include <string>
 #include <system_error>
@@ -79,6 +83,21 @@ void import_fence(int fd, const fence& f, access_mode a) {
     CHECK_FALSE(ec);
 }
 
+/// Waits for a fence by the thread, by its loop, or by asking again and again. Returns: whether it ended well.
+bool wait_in_some_way(event_loop& loop, const fence& f, std::uint32_t way) {
+    switch (way % 3) {
+    case 0: return !f.blocking_wait(event_loop::clock::now() + 60s);
+    case 1: {
+        result r;
+        const probe p = await_fence(loop, f, {}, r);
+        return support::run_until(loop, [&] { return r.times == 1; }) && !r.error;
+    }
+    default:
+        while (f.state() == fence_state::pending) { std::this_thread::yield(); }
+        return f.state() == fence_state::signalled;
+    }
+}
+
 } // namespace
 
 // ---- a fence of a timeline -------------------------------------------------------------------------------------------
@@ -92,6 +111,8 @@ TEST_CASE("a fence has ended once its timeline is at its point, not before") {
     timeline.advance();
     CHECK(f.state() == fence_state::signalled);
     CHECK_FALSE(f.error());
+    timeline.advance(5);
+    CHECK(f.state() == fence_state::signalled);
 }
 
 TEST_CASE("a fence of a point that has passed has ended when it is made") {
@@ -275,6 +296,27 @@ TEST_CASE("a fence of very many parts tells of each") {
     CHECK(i.points.size() == parts);
     CHECK(i.error == system_error(ENOENT));
     CHECK(all.ended_at());
+}
+
+TEST_CASE("of fences of many timelines that are merged at random the last of each timeline is left") {
+    std::array<sw_timeline, 32> timelines;
+    std::array<std::uint32_t, 32> last{}; // point of each; 0: none
+    std::minstd_rand random{1};
+    fence all;
+    for (int i = 0; i < 2000; ++i) {
+        const std::size_t which = random() % (i < 1000 ? 16 : 32);
+        const std::uint32_t point = 1 + static_cast<std::uint32_t>(random()) % 100'000;
+        all = merge(timelines[which].create(point), all);
+        last[which] = std::max(last[which], point);
+        if (i == 999) { CHECK(info_of(all).points.size() == 16); }
+    }
+    CHECK(info_of(all).points.size() == timelines.size());
+    for (std::size_t i = 0; i < timelines.size(); ++i) {
+        timelines[i].advance(last[i] - 1);
+        CHECK(all.state() == fence_state::pending);
+        timelines[i].advance();
+    }
+    CHECK(all.state() == fence_state::signalled);
 }
 
 TEST_CASE("a fence is asked for its points while they end") {
@@ -476,6 +518,94 @@ TEST_CASE_TEMPLATE("waits that are given up leave no descriptor behind", Loop, E
     CHECK(support::count_descriptors() == before);
 }
 
+// ---- threads that depend on each other by fences ----------------------------------------------------------------------
+
+// What they share is plain on purpose: a fence has to order what comes before its end and after the wait.
+
+TEST_CASE_TEMPLATE("threads that take turns by the fences of one timeline see what the one before wrote", Loop,
+                   EVERY_LOOP) {
+    for (const std::uint32_t threads : {2U, 8U}) {
+        CAPTURE(threads);
+        const std::uint32_t turns = 512 / threads;
+        const sw_timeline timeline;
+        std::uint32_t counter = 0;
+        std::atomic<int> wrong{0};
+        const auto take_turns = [&](std::uint32_t own) {
+            Loop loop;
+            for (std::uint32_t turn = own; turn < turns * threads; turn += threads) {
+                wrong += wait_in_some_way(loop, timeline.create(turn), turn / threads) ? 0 : 1;
+                wrong += counter == turn ? 0 : 1;
+                ++counter;
+                timeline.advance();
+            }
+        };
+        {
+            std::vector<std::jthread> all;
+            for (std::uint32_t i = 0; i < threads; ++i) { all.emplace_back(take_turns, i); }
+        }
+        CHECK(wrong == 0);
+        CHECK(counter == turns * threads);
+    }
+}
+
+TEST_CASE_TEMPLATE("consumers on many threads see what the producer wrote before their point, each at its own", Loop,
+                   EVERY_LOOP) {
+    constexpr std::uint32_t threads = 8;
+    constexpr std::uint32_t points = threads * 32;
+    const sw_timeline timeline;
+    std::counting_semaphore<> consumed{0};
+    std::uint32_t counter = 0;
+    std::atomic<int> wrong{0};
+    const auto consume = [&](std::uint32_t own) {
+        Loop loop;
+        for (std::uint32_t point = own; point < points; point += threads) {
+            wrong += wait_in_some_way(loop, timeline.create(point), point / threads) ? 0 : 1;
+            wrong += counter == point ? 0 : 1; // the producer goes on when this has been seen, not before
+            consumed.release();
+        }
+    };
+    {
+        std::vector<std::jthread> all;
+        for (std::uint32_t i = 0; i < threads; ++i) { all.emplace_back(consume, i); }
+        for (std::uint32_t i = 0; i < points; ++i) {
+            consumed.acquire();
+            ++counter;
+            timeline.advance();
+        }
+    }
+    CHECK(wrong == 0);
+}
+
+TEST_CASE_TEMPLATE("a consumer that waits for the merged fences of all producers sees the work of each", Loop,
+                   EVERY_LOOP) {
+    constexpr std::uint32_t rounds = 100;
+    std::array<sw_timeline, 5> produced;
+    const sw_timeline consumed;
+    std::array<std::uint32_t, 5> work{};
+    std::atomic<int> wrong{0};
+    const auto produce = [&](std::size_t own) {
+        Loop loop;
+        for (std::uint32_t round = 0; round < rounds; ++round) {
+            const auto way = static_cast<std::uint32_t>(own) + round;
+            wrong += wait_in_some_way(loop, consumed.create(round), way) ? 0 : 1;
+            ++work[own];
+            produced[own].advance();
+        }
+    };
+    std::vector<std::jthread> all;
+    for (std::size_t i = 0; i < produced.size(); ++i) { all.emplace_back(produce, i); }
+    Loop loop;
+    for (std::uint32_t round = 1; round <= rounds; ++round) {
+        fence every = produced[0].create(round);
+        for (std::size_t i = 1; i < produced.size(); ++i) { every = merge(produced[i].create(round), every); }
+        CHECK(wait_in_some_way(loop, every, round));
+        for (const std::uint32_t done : work) { CHECK(done == round); }
+        consumed.advance();
+    }
+    all.clear();
+    CHECK(wrong == 0);
+}
+
 // ---- work on a buffer ------------------------------------------------------------------------------------------------
 
 TEST_CASE("a reader waits for those that write, a writer for all") {
@@ -506,16 +636,46 @@ TEST_CASE("an exported fence is what an access of its kind has to wait for") {
     CHECK(for_writer.state() == fence_state::signalled);
 }
 
-TEST_CASE("an exported fence stands for what there was when it was exported") {
+TEST_CASE("exported fences are pending until the work ends: a reader's if something writes, a writer's in any case") {
+    const vgem_buffer b;
+    for (const access_mode works : {access_mode::dma_read, access_mode::dma_write}) {
+        CAPTURE(to_string(works));
+        const std::uint32_t work = b.attach(works);
+        const fence for_reader = export_fence(b, access_mode::read);
+        const fence for_writer = export_fence(b, access_mode::write);
+        CHECK((for_reader.state() == fence_state::pending) == is_write(works));
+        CHECK(for_writer.state() == fence_state::pending);
+        b.signal(work);
+        CHECK(for_reader.state() == fence_state::signalled);
+        CHECK(for_writer.state() == fence_state::signalled);
+    }
+}
+
+TEST_CASE(
+    "an exported fence stands for all the work that there was when it was exported, and for none that came later") {
     const vgem_buffer b;
     const std::uint32_t first = b.attach(access_mode::dma_read);
+    const std::uint32_t second = b.attach(access_mode::dma_read);
     const fence exported = export_fence(b, access_mode::write);
     const std::uint32_t later = b.attach(access_mode::dma_read);
     b.signal(first);
+    CHECK(exported.state() == fence_state::pending);
+    b.signal(second);
     CHECK(exported.state() == fence_state::signalled);
     CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::write));
     b.signal(later);
     CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
+}
+
+TEST_CASE("a fence that was exported of an idle buffer has ended, whatever begins later") {
+    const vgem_buffer b;
+    const fence for_reader = export_fence(b, access_mode::read);
+    const fence for_writer = export_fence(b, access_mode::write);
+    const std::uint32_t writing = b.attach(access_mode::dma_write);
+    CHECK(for_reader.state() == fence_state::signalled);
+    CHECK(for_writer.state() == fence_state::signalled);
+    CHECK(export_fence(b, access_mode::read).state() == fence_state::pending);
+    b.signal(writing);
 }
 
 TEST_CASE("an idle buffer exports a fence that has ended") {
@@ -595,6 +755,46 @@ TEST_CASE("a fence that is imported as a reader's keeps writers waiting") {
     CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::write));
     timeline.advance();
     CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
+}
+
+TEST_CASE("the imported fences of many readers keep writers waiting until the last has ended, and readers never") {
+    const vgem_buffer b;
+    std::array<sw_timeline, 32> readers;
+    for (const sw_timeline& r : readers) { import_fence(b.fd(), r.create(1), access_mode::dma_read); }
+    const fence for_reader = export_fence(b, access_mode::read);
+    const fence for_writer = export_fence(b, access_mode::write);
+    for (const sw_timeline& r : readers) {
+        CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
+        CHECK(for_reader.state() == fence_state::signalled);
+        CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::write));
+        CHECK(for_writer.state() == fence_state::pending);
+        r.advance();
+    }
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
+    CHECK(for_writer.state() == fence_state::signalled);
+}
+
+TEST_CASE(
+    "the imported fence of a writer among those of many readers keeps everybody waiting until it has ended, too") {
+    const vgem_buffer b;
+    std::array<sw_timeline, 32> readers;
+    const sw_timeline writer;
+    for (const sw_timeline& r : readers) { import_fence(b.fd(), r.create(1), access_mode::dma_read); }
+    import_fence(b.fd(), writer.create(1), access_mode::dma_write);
+    const fence for_reader = export_fence(b, access_mode::read);
+    const fence for_writer = export_fence(b, access_mode::write);
+    for (const sw_timeline& r : readers) {
+        r.advance();
+        CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::read));
+        CHECK(for_reader.state() == fence_state::pending);
+        CHECK_FALSE(dma_buf::is_idle(b.fd(), access_mode::write));
+        CHECK(for_writer.state() == fence_state::pending);
+    }
+    writer.advance();
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::read));
+    CHECK(for_reader.state() == fence_state::signalled);
+    CHECK(dma_buf::is_idle(b.fd(), access_mode::write));
+    CHECK(for_writer.state() == fence_state::signalled);
 }
 
 TEST_CASE("drivers wait for a fence that was imported") {

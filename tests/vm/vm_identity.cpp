@@ -23,6 +23,7 @@
 #include <fstream>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -304,17 +305,39 @@ TEST_CASE("work that a card began before its buffer was exported is waited for")
 
 // ---- fences -----------------------------------------------------------------------------------------------------------
 
-TEST_CASE("a fence that was sent to another process ends there as well") {
+TEST_CASE("a fence that was sent to another process is pending there, and ends there as well") {
     const support::sw_timeline device;
     const fence work = device.create(1);
     const socket_pair sockets;
     REQUIRE(send(sockets.here, work.fd()));
-    device.advance();
+    std::jthread end{[&] {
+        char told = 0;
+        if (::read(sockets.here.get(), &told, 1) == 1) { device.advance(); }
+    }};
     const auto child = support::in_child([&]() noexcept {
         const fence received = fence::adopt(receive(sockets.there));
-        return received.blocking_wait(event_loop::clock::now() + 10s) ? 1 : 0;
+        const bool was_pending = received.state() == fence_state::pending;
+        if (::write(sockets.there.get(), "", 1) != 1 || !was_pending) { return 1; }
+        return received.blocking_wait(event_loop::clock::now() + 10s) ? 2 : 0;
     });
     CHECK(child.exit_code == 0);
+}
+
+TEST_CASE("a fence that is waited for here ends when another process gets its timeline through a socket") {
+    const support::sw_timeline device;
+    const fence work = device.create(1);
+    const socket_pair sockets;
+    std::jthread other{[&] {
+        const auto child = support::in_child([&]() noexcept {
+            const support::sw_timeline received{receive(sockets.there)};
+            received.advance();
+            return 0;
+        });
+        CHECK(child.exit_code == 0);
+    }};
+    CHECK(work.state() == fence_state::pending);
+    REQUIRE(send(sockets.here, device.fd()));
+    CHECK_FALSE(work.blocking_wait(event_loop::clock::now() + 10s));
 }
 
 TEST_CASE("a fence that another process ends has ended here") {
