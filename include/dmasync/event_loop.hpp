@@ -27,7 +27,7 @@ namespace dmasync {
 /// One thread's source of time, readiness and turns; every awaitable of the library resumes on one.
 ///
 /// Words: *the loop's thread* is the one that is in `run` or `poll`, or, while none is, the one that will be next.
-/// Threads: `post`, `stop`, `now`, `fd`, `error` and `in_this_thread` from any; everything else from the loop's thread.
+/// Threads: `post`, `stop`, `now`, `fd`, `error`, `in_this_thread` and `current` from any; the rest from the loop's thread.
 /// Lifetime: outlives the domains made on it (not their buffers and guards; see `domain`), the awaitables that wait on
 /// it, and calls of `post` and `stop` under way.
 /// Hosting: any other loop can host this one: wait until `fd()` is readable, then call `poll()`.
