@@ -3,6 +3,7 @@
 #include <dmasync/event_loop.hpp>
 
 #include <dmasync/detail/wake_fd.hpp>
+#include <dmasync/manual_loop.hpp>
 
 #include <doctest/doctest.h>
 #include <support/callback.hpp>
@@ -23,6 +24,7 @@
 using namespace dmasync;
 using namespace std::chrono_literals;
 using support::make;
+using support::posted;
 using support::timed;
 
 namespace {
@@ -52,11 +54,12 @@ private:
 };
 
 /// A loop that is interrupted where it hurts: after its last look at what is to be done, or before.
-class interrupted_loop final : public event_loop {
+class interrupted_loop final : detail::virtual_clock, public event_loop {
 public:
     enum class where { before_last_look, before_wait };
 
-    explicit interrupted_loop(where w) noexcept : where_{w}, wake_{no_wake_} {}
+    explicit interrupted_loop(where w) noexcept
+        : event_loop{static_cast<detail::virtual_clock&>(*this).time}, where_{w}, wake_{no_wake_} {}
 
     [[nodiscard]] int fd() const noexcept override { return wake_.get(); }
 
@@ -66,14 +69,18 @@ private:
     void wake() noexcept override { wake_.signal(); }
     void flush() noexcept override {}
     void set_kernel_timer(time_point) noexcept override {
-        if (where_ == where::before_last_look) { ::raise(SIGUSR1); }
+        if (where_ == where::before_last_look && in_this_thread()) { interrupt(); }
     }
     void wait(bool may_block) noexcept override {
         if (!may_block) { return; }
-        if (where_ == where::before_wait) { ::raise(SIGUSR1); }
+        if (where_ == where::before_wait) { interrupt(); }
         pollfd entry{wake_.get(), POLLIN, 0};
         woken = ::poll(&entry, 1, 20'000) == 1; // 20 s: lost, not late
         wake_.clear();
+    }
+    void interrupt() const noexcept {
+        wake_.clear(); // what was posted has been heard of
+        ::raise(SIGUSR1);
     }
     std::error_code start_watch(fd_watch&) noexcept override { return {}; }
     void stop_watch(fd_watch&) noexcept override {}
@@ -90,7 +97,8 @@ TEST_CASE("a stop by a signal is heard, be it between the loop's last look and i
         interrupted_loop loop{w};
         const stop_by_signal handler{loop};
         timed t;
-        loop.arm(t, loop.now() + 1h); // so that there is a kernel timer to be set
+        posted begin{[&] { loop.arm(t, loop.now() + 1h); }}; // so that the turn has a kernel timer to set
+        loop.post(begin);
         loop.run();
         CHECK(loop.woken);
         loop.disarm(t);
