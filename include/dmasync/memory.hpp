@@ -87,12 +87,12 @@ struct memory_object {
     [[nodiscard]] errc clash(const memory_object& other) const noexcept {
         if (identity == other.identity && extent == other.extent) { return errc{}; }
         if (fd) { return identity == other.identity ? errc::size_changed : errc{}; }
-        return !other.fd && begin() < other.end() && other.begin() < end() ? errc::overlaps_buffer : errc{};
+        return !other.fd && first() < other.past_last() && other.first() < past_last() ? errc::overlaps_buffer : errc{};
     }
 
 private:
-    [[nodiscard]] std::uint64_t begin() const noexcept { return identity.inode; } // of memory without a descriptor
-    [[nodiscard]] std::uint64_t end() const noexcept { return identity.inode + extent; }
+    [[nodiscard]] std::uint64_t first() const noexcept { return identity.inode; } // of memory without a descriptor
+    [[nodiscard]] std::uint64_t past_last() const noexcept { return identity.inode + extent; }
 };
 
 /// Whether a descriptor is a file of memory. Only such can be sealed: that tells them from files that can be mapped.
