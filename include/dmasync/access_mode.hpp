@@ -3,12 +3,13 @@
 /// \file access_mode.hpp  How a buffer is going to be used: the six access types and the rule by which two of them conflict.
 
 #include <dmasync/error.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstdint>
 #include <string_view>
 #include <system_error>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// What the holder of a buffer does with it: by CPU or by a device, reading, writing or both.
 ///
@@ -71,4 +72,4 @@ enum class access_mode : std::uint8_t {
     return "invalid";
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

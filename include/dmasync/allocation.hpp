@@ -7,6 +7,7 @@
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <cerrno>
 #include <cstddef>
@@ -26,7 +27,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// A source of memory that was tried in vain.
 struct allocation_attempt {
@@ -174,4 +175,4 @@ namespace detail {
 
 } // namespace detail
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

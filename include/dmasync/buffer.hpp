@@ -6,13 +6,14 @@
 #include <dmasync/detail/domain/buffers.hpp>
 #include <dmasync/detail/lifetimebound.hpp>
 #include <dmasync/memory.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Refers to a buffer of a domain: a dma-buf, a memfd, or plain memory without a descriptor (S13). Cheap to copy; empty by default.
 ///
@@ -79,4 +80,4 @@ private:
     detail::buffer_state* state_ = nullptr; // owns one of its handles
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -2,6 +2,8 @@
 #pragma once
 /// \file call_site.hpp  Where in the source a lock was asked for.
 
+#include <dmasync/version.hpp>
+
 #include <version>
 
 #include <bit>
@@ -12,7 +14,7 @@
 #include <source_location>
 #endif
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// A place in the source: file, line, function. A default one is nowhere: line 0, no file. So is every one for compilers that
 /// cannot tell (clang++ before 16).
@@ -63,4 +65,4 @@ private:
     address address_ = nullptr;
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

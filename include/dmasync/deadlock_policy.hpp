@@ -2,9 +2,11 @@
 #pragma once
 /// \file deadlock_policy.hpp  Which of two transactions gives way.
 
+#include <dmasync/version.hpp>
+
 #include <cstdint>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// How a domain keeps transactions from waiting for each other in a circle. Declared sets hold nothing while they wait
 /// and need neither.
@@ -18,4 +20,4 @@ enum class deadlock_policy : std::uint8_t {
     wait_die,   ///< who is younger, and has something, does not wait for who is older: it gives back and tries again
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -12,6 +12,7 @@
 #include <dmasync/mapping.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <array>
@@ -42,7 +43,7 @@ struct dma_buf_import_sync_file {
 #define DMA_BUF_IOCTL_IMPORT_SYNC_FILE _IOW(DMA_BUF_BASE, 3, struct dma_buf_import_sync_file)
 #endif
 
-namespace dmasync::dma_buf {
+namespace dmasync::inline DMASYNC_ABI::dma_buf {
 
 /// Whether a descriptor is a dma-buf. Does not ask its exporter.
 [[nodiscard]] inline bool is_dma_buf(int fd) noexcept {
@@ -51,9 +52,9 @@ namespace dmasync::dma_buf {
     return ::fstatfs(fd, &info) == 0 && info.f_type == dma_buf_magic;
 }
 
-} // namespace dmasync::dma_buf
+} // namespace dmasync::inline DMASYNC_ABI::dma_buf
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// One request to a dma-buf.
 /// Errors: `errc::not_a_dma_buf`; else what the kernel says.
@@ -103,9 +104,9 @@ namespace dmasync::detail {
     }
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail
 
-namespace dmasync::dma_buf {
+namespace dmasync::inline DMASYNC_ABI::dma_buf {
 
 /// Begins a use by the CPU: makes what devices have written visible to it. Every start has its end.
 /// May block, without limit: the kernel waits here for the fences that `is_idle` tells of. It does not look whether they
@@ -181,4 +182,4 @@ inline void import_fence(int fd, const fence& f, access_mode a, std::error_code&
     return m;
 }
 
-} // namespace dmasync::dma_buf
+} // namespace dmasync::inline DMASYNC_ABI::dma_buf

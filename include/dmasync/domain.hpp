@@ -12,6 +12,7 @@
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/trace.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstddef>
 #include <span>
@@ -19,7 +20,7 @@
 #include <system_error>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 struct domain_snapshot;
 
@@ -166,4 +167,4 @@ private:
     detail::domain_state* state_;
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -2,9 +2,11 @@
 #pragma once
 /// \file domain_counters.hpp  What a domain counts.
 
+#include <dmasync/version.hpp>
+
 #include <cstdint>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// What has become of the locks of a domain so far. One that is refused for another reason is not counted.
 struct domain_counters {
@@ -34,4 +36,4 @@ struct domain_counters {
     }
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -6,12 +6,13 @@
 #include <dmasync/domain_counters.hpp>
 #include <dmasync/lease.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/version.hpp>
 
 #include <chrono>
 #include <cstddef>
 #include <functional>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 namespace detail {
 struct domain_state;
@@ -42,4 +43,4 @@ struct domain_options {
     stuck_watch stuck{};      ///< `stuck_after(1s)`: explains every lock that has waited for so long
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

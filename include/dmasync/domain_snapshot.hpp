@@ -7,6 +7,7 @@
 #include <dmasync/domain_counters.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/version.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -15,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Where an acquisition stands.
 enum class acquisition_state : std::uint8_t {
@@ -100,4 +101,4 @@ struct domain_snapshot {
     domain_counters counters;
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -7,6 +7,7 @@
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <array>
@@ -23,7 +24,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// For where io_uring is refused. Guarantees and threads: event_loop.
 ///
@@ -151,4 +152,4 @@ private:
     std::array<epoll_event, 64> events_{};
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

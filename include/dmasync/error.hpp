@@ -3,6 +3,7 @@
 /// \file error.hpp  What can go wrong, as values of one `std::error_code` category.
 
 #include <dmasync/detail/standard_error.hpp>
+#include <dmasync/version.hpp>
 
 #include <cerrno>
 #include <cstdlib>
@@ -11,7 +12,7 @@
 #include <string>
 #include <system_error>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Every way in which a call of this library can fail by its own judgement. What the kernel answers is passed on
 /// unchanged, as `std::system_category`. docs/errors.md says for each what to do about it.
@@ -45,12 +46,12 @@ enum class errc {
     forked,           ///< the event loop is the parent process's, and this one its child
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI
 
 template <>
 struct std::is_error_code_enum<dmasync::errc> : std::true_type {};
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 namespace detail {
 
@@ -210,4 +211,4 @@ template <class Allocating>
 
 } // namespace detail
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -8,6 +8,7 @@
 #include <dmasync/detail/timer_heap.hpp>
 #include <dmasync/detail/watch_table.hpp>
 #include <dmasync/error.hpp>
+#include <dmasync/version.hpp>
 #include <dmasync/work.hpp>
 
 #include <algorithm>
@@ -22,7 +23,7 @@
 #include <poll.h>
 #include <time.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// One thread's source of time, readiness and turns; every awaitable of the library resumes on one.
 ///
@@ -524,4 +525,4 @@ private:
     std::uint64_t calls_ = 0;           // of work, timers and watches so far
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

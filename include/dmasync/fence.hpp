@@ -7,6 +7,7 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/fence_wait.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -25,7 +26,7 @@
 #include <poll.h>
 #include <time.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 enum class fence_state : std::uint8_t {
     pending,
@@ -236,4 +237,4 @@ inline fence_info fence::info(std::error_code& ec) const {
     return result;
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

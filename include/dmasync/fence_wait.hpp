@@ -6,6 +6,7 @@
 #include <dmasync/detail/sync_file.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/version.hpp>
 #include <dmasync/wait_options.hpp>
 
 #include <coroutine>
@@ -13,7 +14,7 @@
 
 #include <poll.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// What `fence::wait` gives. Awaitable once; destroying the waiting coroutine, on the loop's thread, takes everything back.
 class [[nodiscard]] fence_wait_awaitable : detail::loop_wait {
@@ -44,4 +45,4 @@ private:
     int fd_;
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -12,6 +12,7 @@
 #include <dmasync/detail/lifetimebound.hpp>
 #include <dmasync/fence.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <array>
 #include <chrono>
@@ -23,7 +24,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Holds the buffers of a set; unlocks them when it is destroyed. Move-only; empty after a move and after `unlock`.
 ///
@@ -371,4 +372,4 @@ private:
     }
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

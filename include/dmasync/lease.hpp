@@ -4,6 +4,7 @@
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/detail/standard_error.hpp>
+#include <dmasync/version.hpp>
 
 #include <array>
 #include <chrono>
@@ -15,7 +16,7 @@
 #include <system_error>
 #include <vector>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// The lease of a lock unless its domain, its set or the lock itself says otherwise (S7).
 inline constexpr std::chrono::nanoseconds default_lease = std::chrono::seconds{5};
@@ -77,4 +78,4 @@ using lease_report_sink = std::function<void(const lease_report&)>;
 /// lost. Never blocks, raises no SIGPIPE.
 inline void print_lease_report(const lease_report& r) { detail::print_line(to_string(r)); }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

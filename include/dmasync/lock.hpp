@@ -19,6 +19,7 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/version.hpp>
 
 #include <array>
 #include <coroutine>
@@ -30,7 +31,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// A buffer with the access it is to be locked for. Made by the functions below; the handle outlives it.
 template <access_mode Mode>
@@ -243,4 +244,4 @@ template <class... Args>
     requires describes_lock<Args...>
 [[nodiscard]] auto blocking_lock(Args&&... args) { return dmasync::lock(args...).block_and_take(); }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

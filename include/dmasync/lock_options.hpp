@@ -5,13 +5,14 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/stop_ref.hpp>
+#include <dmasync/version.hpp>
 
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <type_traits>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Whether a lock of dma-bufs waits until the devices that work on them have finished.
 enum class fences : std::uint8_t {
@@ -60,4 +61,4 @@ inline constexpr lock_options no_lock_options{};
 
 } // namespace detail
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

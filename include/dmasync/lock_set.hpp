@@ -10,6 +10,7 @@
 #include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/version.hpp>
 
 #include <coroutine>
 #include <cstddef>
@@ -19,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// A named set of buffers with their accesses, locked every frame, say. It keeps its buffers alive.
 ///
@@ -217,4 +218,4 @@ private:
     lock_options defaults_;
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -6,13 +6,14 @@
 #include <dmasync/event_loop.hpp>
 #if !defined(DMASYNC_WITHOUT_URING)
 #include <dmasync/uring_loop.hpp>
+#include <dmasync/version.hpp>
 #endif
 
 #include <memory>
 #include <string_view>
 #include <system_error>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Which loop was made, and why it is not the better one.
 struct made_event_loop {
@@ -47,4 +48,4 @@ struct made_event_loop {
     return made;
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -6,6 +6,7 @@
 #include <dmasync/detail/wake_fd.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -18,7 +19,7 @@
 #include <fcntl.h>
 #include <poll.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 namespace detail {
 
@@ -114,4 +115,4 @@ private:
     std::vector<std::uint64_t> keys_;
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

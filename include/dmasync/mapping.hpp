@@ -3,6 +3,7 @@
 /// \file mapping.hpp  Memory as this process sees it.
 
 #include <dmasync/error.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstddef>
 #include <span>
@@ -12,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Owns a mapping of memory into this process, or stands for memory that somebody else owns. Move-only.
 ///
@@ -73,4 +74,4 @@ private:
     bool owned_ = false; // invariant: then bytes_ is a mapping that nobody else unmaps
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

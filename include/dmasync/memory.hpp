@@ -6,6 +6,7 @@
 #include <dmasync/error.hpp>
 #include <dmasync/mapping.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <array>
 #include <compare>
@@ -23,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// What the memory of a buffer is.
 enum class memory_kind : std::uint8_t {
@@ -188,4 +189,4 @@ namespace detail {
 
 } // namespace detail
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -3,13 +3,14 @@
 /// \file name.hpp  A short name that is copied, never pointed to.
 
 #include <dmasync/detail/lifetimebound.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string_view>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// A name of at most 31 bytes, kept by value; a longer one is cut. The limit is the kernel's for dma-buf names.
 ///
@@ -32,4 +33,4 @@ private:
     std::array<char, max_size + 1> text_{}; // invariant: ends with a zero
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -7,6 +7,7 @@
 #include <dmasync/lock_options.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/transaction.hpp>
+#include <dmasync/version.hpp>
 
 #include <concepts>
 #include <functional>
@@ -14,7 +15,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 namespace detail {
 
@@ -118,4 +119,4 @@ template <class Body, class... Args>
     return detail::run_transaction(d, options, &ec, std::forward<Body>(body), std::forward<Args>(args)...);
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -10,9 +10,10 @@
 #include <dmasync/detail/domain_observer.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/domain_snapshot.hpp>
+#include <dmasync/version.hpp>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 inline domain_snapshot domain::snapshot() const { return detail::domain_observer{*state_}.look(); }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -5,6 +5,7 @@
 #include <dmasync/detail/json_writer.hpp>
 #include <dmasync/domain_snapshot.hpp>
 #include <dmasync/lease.hpp>
+#include <dmasync/version.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -13,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 namespace detail {
 
@@ -125,4 +126,4 @@ inline void write_acquisition(json_writer& j, const domain_snapshot::acquisition
     return j.take();
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

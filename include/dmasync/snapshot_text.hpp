@@ -5,6 +5,7 @@
 #include <dmasync/detail/text_table.hpp>
 #include <dmasync/domain_snapshot.hpp>
 #include <dmasync/lease.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -15,7 +16,7 @@
 
 #include <sys/sysmacros.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 namespace detail {
 
@@ -146,4 +147,4 @@ private:
 /// Source: the kernel's /sys/kernel/debug/dma_buf/bufinfo (S21).
 [[nodiscard]] inline std::string to_text(const domain_snapshot& s) { return detail::snapshot_writer{s}.write(); }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

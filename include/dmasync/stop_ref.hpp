@@ -3,10 +3,11 @@
 /// \file stop_ref.hpp  A stop token on loan.
 
 #include <dmasync/detail/lifetimebound.hpp>
+#include <dmasync/version.hpp>
 
 #include <stop_token>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Refers to a stop token of the caller's for the length of a call. Trivial, so that options can be written inside a
 /// `co_await` expression.
@@ -22,4 +23,4 @@ private:
     const std::stop_token* token_ = nullptr; // invariant: null, or alive until the wait is over
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

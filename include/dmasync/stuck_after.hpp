@@ -10,11 +10,12 @@
 #include <dmasync/domain_snapshot.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/stuck_report.hpp>
+#include <dmasync/version.hpp>
 
 #include <chrono>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// For `domain_options::stuck`: a lock that has waited for others for `limit` is stuck, and is reported to `sink`, once. With
 /// an empty sink it is only counted. Who does not wait pays nothing for it.
@@ -33,4 +34,4 @@ namespace dmasync {
             }};
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -14,6 +14,7 @@
 #include <dmasync/detail/text_table.hpp>
 #include <dmasync/domain_snapshot.hpp>
 #include <dmasync/lease.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +23,7 @@
 #include <string>
 #include <vector>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Whether those who wait do so in a circle, which nobody's unlock will ever open.
 enum class stuck_cycle : std::uint8_t {
@@ -180,4 +181,4 @@ using stuck_report_sink = std::function<void(const stuck_report&)>;
 /// The default sink: on standard error, as `print_lease_report`.
 inline void print_stuck_report(const stuck_report& r) { detail::print_line(to_string(r)); }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

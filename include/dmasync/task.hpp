@@ -7,6 +7,7 @@
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 #include <coroutine>
@@ -16,7 +17,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 template <class T>
 class task;
@@ -233,4 +234,4 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
 
 } // namespace detail
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

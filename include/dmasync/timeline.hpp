@@ -4,6 +4,7 @@
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/trace.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <array>
@@ -16,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// A stretch of time on one buffer's track.
 enum class slice_kind : std::uint8_t {
@@ -336,4 +337,4 @@ private:
 
 inline timeline::timeline(const trace_log& log) { detail::timeline_builder{*this, log}; }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

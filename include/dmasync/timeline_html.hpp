@@ -7,6 +7,7 @@
 #include <dmasync/timeline.hpp>
 #include <dmasync/timeline_json.hpp>
 #include <dmasync/trace.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstdint>
 #include <initializer_list>
@@ -15,7 +16,7 @@
 #include <string_view>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 namespace detail {
 
@@ -138,4 +139,4 @@ private:
     return page;
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -7,6 +7,7 @@
 #include <dmasync/detail/failure.hpp>
 #include <dmasync/timeline.hpp>
 #include <dmasync/trace.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +17,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 namespace detail {
 
@@ -154,4 +155,4 @@ private:
 /// Source: "Trace Event Format", Google; chrome://tracing's names of colours.
 [[nodiscard]] inline std::string to_trace_json(const timeline& t) { return detail::trace_json_writer{t}.write(); }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -14,6 +14,7 @@
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/detail/trace_ring.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <array>
@@ -31,7 +32,7 @@
 #define DMASYNC_TRACE 1
 #endif
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Whether domains can be traced in this program.
 inline constexpr bool trace_is_compiled_in = DMASYNC_TRACE != 0;
@@ -199,4 +200,4 @@ private:
     std::vector<trace_log::traced_domain> domains_; // under naming_
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

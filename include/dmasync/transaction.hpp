@@ -21,6 +21,7 @@
 #include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/version.hpp>
 
 #include <coroutine>
 #include <optional>
@@ -28,7 +29,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// One or more requests, then a `std::error_code&` if any: the options are the transaction's.
 template <class... Args>
@@ -259,4 +260,4 @@ inline void transaction::blocking_restart(std::error_code& ec) noexcept {
     restart_awaitable{*this, &ec}.block_and_take();
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

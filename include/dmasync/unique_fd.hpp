@@ -2,12 +2,14 @@
 #pragma once
 /// \file unique_fd.hpp  The one owner of a file descriptor.
 
+#include <dmasync/version.hpp>
+
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Owns one file descriptor and closes it. Move-only; empty after a move.
 ///
@@ -56,4 +58,4 @@ inline constexpr int lowest_fd = STDERR_FILENO + 1;
 
 } // namespace detail
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -7,6 +7,7 @@
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -21,7 +22,7 @@
 #include <liburing.h>
 #include <poll.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// How a uring_loop is set up.
 struct uring_options {
@@ -258,4 +259,4 @@ private:
     std::vector<completion> reaped_; // taken from the ring, not yet acted on
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -10,6 +10,7 @@
 #include <dmasync/detail/loop_wait.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/version.hpp>
 #include <dmasync/wait_options.hpp>
 
 #include <algorithm>
@@ -20,7 +21,7 @@
 
 #include <poll.h>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// What `sleep_until` gives. Destroying the waiting coroutine, on the loop's thread, takes its timer back.
 class [[nodiscard]] sleep_awaitable : detail::loop_wait {
@@ -213,4 +214,4 @@ private:
     return {loop, {}, &ec};
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

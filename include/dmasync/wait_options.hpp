@@ -4,10 +4,11 @@
 
 #include <dmasync/event_loop.hpp>
 #include <dmasync/stop_ref.hpp>
+#include <dmasync/version.hpp>
 
 #include <type_traits>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// For how long to wait, and what ends the wait before.
 ///
@@ -18,4 +19,4 @@ struct wait_options {
 };
 static_assert(std::is_trivially_destructible_v<wait_options>);
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -4,6 +4,7 @@
 
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/task.hpp>
+#include <dmasync/version.hpp>
 
 #include <array>
 #include <atomic>
@@ -13,7 +14,7 @@
 #include <cstdlib>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 namespace detail {
 
@@ -119,4 +120,4 @@ task<> when_all(Tasks... tasks) {
     (tasks.operator co_await().await_resume(), ...);
 }
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -3,11 +3,12 @@
 /// \file work.hpp  What an event loop runs: now, at a point in time, or once a descriptor is ready.
 
 #include <dmasync/detail/timer_heap.hpp>
+#include <dmasync/version.hpp>
 
 #include <chrono>
 #include <cstdint>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// Why a piece of work is called.
 enum class disposition : std::uint8_t {
@@ -52,4 +53,4 @@ struct fd_watch : work {
     std::uint32_t slot = 0; // the loop's, while active
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

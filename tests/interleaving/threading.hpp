@@ -2,6 +2,8 @@
 #pragma once
 /// \file threading.hpp  Stands in for dmasync/detail/threading.hpp: threads see each other as the checker has it.
 
+#include <dmasync/version.hpp>
+
 #include "checker.hpp"
 
 #include <chrono>
@@ -10,7 +12,7 @@
 #include <cstring>
 #include <type_traits>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 template <class T>
 class atomic : interleave::location {
@@ -118,4 +120,4 @@ inline void futex_wake(const futex_word& word, interleave::where at = interleave
     word.futex_wake(at);
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -5,6 +5,8 @@
 /// Stands in for <dmasync/detail/threading.hpp>. Every atomic operation is a place where the running thread may lose the
 /// processor to another one; memory is sequentially consistent. Nothing here blocks the one real thread there is.
 
+#include <dmasync/version.hpp>
+
 #include <sim/scheduler.hpp>
 
 #include <atomic>
@@ -13,7 +15,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 template <class T>
 class atomic {
@@ -155,4 +157,4 @@ inline void futex_wake(const futex_word& word) noexcept {
     sim::wake(&word);
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -9,13 +9,14 @@
 #include <dmasync/detail/domain/claim_pool.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/domain.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 struct inspector {
     [[nodiscard]] static domain_state& state_of(domain& d) noexcept { return *d.state_; }
@@ -68,4 +69,4 @@ struct inspector {
     [[nodiscard]] static bool is_last(domain_state& s) noexcept { return !s.open && s.is_unused(); }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

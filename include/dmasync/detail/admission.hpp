@@ -24,6 +24,7 @@
 #include <dmasync/detail/buffer_marks.hpp>
 #include <dmasync/detail/wounding.hpp>
 #include <dmasync/error.hpp>
+#include <dmasync/version.hpp>
 
 #include <array>
 #include <cstddef>
@@ -31,7 +32,7 @@
 #include <span>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Grants and queues the claims of one domain. Every member runs under the domain's lock.
 class admission {
@@ -474,4 +475,4 @@ private:
     std::uint64_t attempts_ = 0;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

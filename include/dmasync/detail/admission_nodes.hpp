@@ -6,13 +6,14 @@
 #include <dmasync/detail/assertion.hpp>
 #include <dmasync/detail/intrusive_list.hpp>
 #include <dmasync/detail/threading.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 class admission;
 struct buffer_node;
@@ -184,4 +185,4 @@ struct request {
     access_mode mode;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -13,7 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void assertion_failed(const char* condition, const char* file,
                                                                     int line) noexcept {
@@ -21,7 +21,7 @@ namespace dmasync::detail {
     std::abort();
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail
 
 #define DMASYNC_ASSERT(...)                                                                                            \
     ((__VA_ARGS__) ? static_cast<void>(0) : ::dmasync::detail::assertion_failed(#__VA_ARGS__, __FILE__, __LINE__))

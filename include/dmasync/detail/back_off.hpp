@@ -3,8 +3,9 @@
 /// \file back_off.hpp  How a thread waits for another one that will be done in a moment.
 
 #include <dmasync/detail/threading.hpp>
+#include <dmasync/version.hpp>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Pauses between two looks at something that another thread is about to change: for longer each time, which leaves the
 /// other its cache line; in the end asleep, so that a real-time thread cannot spin out the thread that it has preempted.
@@ -31,4 +32,4 @@ private:
     unsigned long_spins_ = 0;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

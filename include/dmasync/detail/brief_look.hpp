@@ -2,7 +2,9 @@
 #pragma once
 /// \file brief_look.hpp  Whether it pays to look once more for a moment before one waits the dear way.
 
-namespace dmasync::detail {
+#include <dmasync/version.hpp>
+
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Keeps count of looks: they pay as long as they have helped lately, and now and then it is tried out whether they do again.
 /// So what is never worth it costs next to nothing, and is found out when it becomes so.
@@ -23,4 +25,4 @@ private:
     unsigned in_vain_ = 0; // looks, and times they were not made, since one has helped
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -5,10 +5,11 @@
 #include <dmasync/access_mode.hpp>
 #include <dmasync/detail/admission_nodes.hpp>
 #include <dmasync/detail/assertion.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstdint>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 // ---- of who holds ----------------------------------------------------------------------------------------------------
 
@@ -96,4 +97,4 @@ inline void leave_queues(claim_node& c) noexcept {
     for (entry& e : c.set()) { leave_queue(e); }
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

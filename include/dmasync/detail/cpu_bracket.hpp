@@ -5,13 +5,14 @@
 #include <dmasync/access_mode.hpp>
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/dma_buf.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <system_error>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// The CPU's view of one dma-buf: a bracket is opened (DMA_BUF_IOCTL_SYNC, START) before the CPU looks at what a device
 /// wrote, and closed (END) before a device looks at what the CPU wrote.
@@ -114,4 +115,4 @@ private:
     atomic<bits> state_{stale};
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -3,6 +3,7 @@
 /// \file deadline_book.hpp  Which of many leases and deadlines have passed. Entering and leaving cost a few stores.
 
 #include <dmasync/detail/intrusive_list.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <array>
@@ -11,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 struct timed_tag;
 
@@ -147,4 +148,4 @@ private:
     list undated_;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

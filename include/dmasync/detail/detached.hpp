@@ -2,10 +2,12 @@
 #pragma once
 /// \file detached.hpp  A coroutine that nobody awaits.
 
+#include <dmasync/version.hpp>
+
 #include <coroutine>
 #include <cstdlib>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// A coroutine that nobody awaits: what starts a task from outside of all coroutines.
 struct detached {
@@ -18,4 +20,4 @@ struct detached {
     };
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -6,12 +6,13 @@
 #include <dmasync/detail/failure.hpp>
 #include <dmasync/detail/spin_lock.hpp>
 #include <dmasync/detail/threading.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 struct inspector; // of tests: sees what nobody else can
 
@@ -147,4 +148,4 @@ private:
     spin_lock shared_;      // of everybody while there is no owner
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

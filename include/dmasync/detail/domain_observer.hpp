@@ -11,6 +11,7 @@
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/domain_snapshot.hpp>
 #include <dmasync/fence.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -24,7 +25,7 @@
 #include <utility>
 #include <vector>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Looks at a domain once.
 ///
@@ -270,4 +271,4 @@ private:
     std::vector<std::size_t> stuck_;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -2,12 +2,14 @@
 #pragma once
 /// \file escape.hpp  Text from outside inside of JSON and HTML: whatever its bytes are, it stays text.
 
+#include <dmasync/version.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Appends one after the other. (GCC 12 warns, without a reason, of a literal + a string that is about to die.)
 template <class... Parts>
@@ -86,4 +88,4 @@ inline void append_html(std::string& out, std::string_view text) {
     }
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

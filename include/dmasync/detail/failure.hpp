@@ -3,10 +3,11 @@
 /// \file failure.hpp  Why something failed, in one word: the library's own judgement, or what the kernel answered.
 
 #include <dmasync/error.hpp>
+#include <dmasync/version.hpp>
 
 #include <system_error>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// A `std::error_code` of one of two categories, small enough to be kept in every guard. No failure by default.
 class failure {
@@ -38,4 +39,4 @@ private:
     int value_ = 0; // an errc; below zero: an errno, negated
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -2,12 +2,14 @@
 #pragma once
 /// \file fork_mark.hpp  Tells a process from its forked children, by one look at memory.
 
+#include <dmasync/version.hpp>
+
 #include <cstdint>
 #include <memory>
 
 #include <sys/mman.h>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// A word that is zero in a child. The kernel sees to that, however the child was made: no handler, no process id that could
 /// be the same in another namespace, no system call. A thread, and a child of vfork, shares the memory and is none.
@@ -40,4 +42,4 @@ private:
     std::unique_ptr<word, unmap> word_; // a page of its own
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

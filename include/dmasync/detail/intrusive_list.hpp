@@ -3,10 +3,11 @@
 /// \file intrusive_list.hpp  Lists whose nodes live in the things listed: no allocation, removal in constant time.
 
 #include <dmasync/detail/assertion.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstddef>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// What a thing carries to be in a list; `Tag` tells several hooks of one thing apart.
 template <class Tag>
@@ -77,4 +78,4 @@ private:
     hook anchor_;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -3,6 +3,7 @@
 /// \file json_writer.hpp  Writes JSON (RFC 8259) to a string, value by value.
 
 #include <dmasync/detail/escape.hpp>
+#include <dmasync/version.hpp>
 
 #include <array>
 #include <cstddef>
@@ -12,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Whoever calls sees to the order of calls: a value for each key, an end for each beginning. Commas come by themselves.
 class json_writer {
@@ -101,4 +102,4 @@ private:
     bool first_ = true; // nothing stands before the next value that it has to be told from
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -6,6 +6,7 @@
 #include <dmasync/detail/domain/acquire.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/lock_operation.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 #include <coroutine>
@@ -13,7 +14,7 @@
 #include <system_error>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// A lock that is being waited for. Awaitable once, in any coroutine.
 ///
@@ -78,4 +79,4 @@ private:
     std::optional<lock_operation> operation_;
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

@@ -12,6 +12,7 @@
 #include <dmasync/detail/domain/transactions.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/version.hpp>
 
 #include <coroutine>
 #include <cstddef>
@@ -21,7 +22,7 @@
 #include <system_error>
 #include <utility>
 
-namespace dmasync {
+namespace dmasync::inline DMASYNC_ABI {
 
 /// One acquisition by one caller: what all forms of locking have in common.
 ///
@@ -254,4 +255,4 @@ protected:
     std::optional<std::stop_callback<canceller>> on_stop_;
 };
 
-} // namespace dmasync
+} // namespace dmasync::inline DMASYNC_ABI

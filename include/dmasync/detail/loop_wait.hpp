@@ -5,13 +5,14 @@
 #include <dmasync/detail/stop_relay.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/version.hpp>
 #include <dmasync/wait_options.hpp>
 
 #include <coroutine>
 #include <stop_token>
 #include <system_error>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Waits until a descriptor is ready, a time has come, stop is requested, or the loop fails. All of them come to the loop's
 /// thread, and the first to arrive there decides. Destroying it, on that thread, takes everything back.
@@ -108,4 +109,4 @@ private:
     stop_request stop_;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -2,12 +2,14 @@
 #pragma once
 /// \file position_index.hpp  Finds the position of a pointer in a long array without looking at each.
 
+#include <dmasync/version.hpp>
+
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// A hash table of positions, with linear probing. The pointers, each one once, stay in the caller's array: `at(position)` gives
 /// them. An array that is short is looked through, and its table stays empty.
@@ -92,4 +94,4 @@ private:
     std::vector<std::uint32_t> slots_; // empty, or a power of two of positions, at most half of them not free
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -2,13 +2,15 @@
 #pragma once
 /// \file retrying_ioctl.hpp  A request to a driver that outlasts signals and short shortages.
 
+#include <dmasync/version.hpp>
+
 #include <cerrno>
 #include <chrono>
 #include <thread>
 
 #include <sys/ioctl.h>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// ioctl(2), begun anew when a signal interrupts it (EINTR) or the driver asks for it (EAGAIN): after pauses of 1 us, 2 us
 /// and so on to 16 ms, that is for 33 ms altogether, then EAGAIN is the answer.
@@ -27,4 +29,4 @@ namespace dmasync::detail {
     }
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

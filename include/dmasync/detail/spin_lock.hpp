@@ -4,10 +4,11 @@
 
 #include <dmasync/detail/back_off.hpp>
 #include <dmasync/detail/threading.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 struct inspector; // of tests: sees what nobody else can
 
@@ -42,4 +43,4 @@ private:
     atomic<unsigned> word_{0};
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

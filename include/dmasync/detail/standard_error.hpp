@@ -2,6 +2,8 @@
 #pragma once
 /// \file standard_error.hpp  Lines for people to read, written so that nothing else comes to harm.
 
+#include <dmasync/version.hpp>
+
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -17,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Keeps the signals away by which the kernel answers a write: of a pipe without a reader, of a file over its limit, of a
 /// terminal that is another process group's.
@@ -100,4 +102,4 @@ inline void print_line(std::string_view text, std::string_view rest = {}) noexce
     errno = before;
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

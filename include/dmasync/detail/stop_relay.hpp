@@ -3,13 +3,14 @@
 /// \file stop_relay.hpp  Brings a stop request, made on any thread, to a loop's thread.
 
 #include <dmasync/event_loop.hpp>
+#include <dmasync/version.hpp>
 
 #include <new>
 #include <optional>
 #include <stop_token>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Calls a function on a loop's thread, once, after stop has been requested; unlike work that is posted it can be taken
 /// back at any time.
@@ -79,4 +80,4 @@ private:
     std::optional<std::stop_callback<sender>> on_stop_; // invariant: empty, or message_ is there
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

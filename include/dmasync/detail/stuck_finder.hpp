@@ -5,6 +5,7 @@
 #include <dmasync/access_mode.hpp>
 #include <dmasync/domain_snapshot.hpp>
 #include <dmasync/stuck_report.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -14,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Explains waits of one snapshot. A graph: an acquisition that waits leads to those in its way, and a hold to what waits
 /// on behalf of the same user, where that is known. Who leads nowhere does not move.
@@ -223,4 +224,4 @@ private:
     std::map<std::string_view, std::vector<std::size_t>> by_name_; // into `seen_`
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -4,6 +4,7 @@
 
 #include <dmasync/detail/retrying_ioctl.hpp>
 #include <dmasync/error.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,7 +18,7 @@
 #include <linux/sync_file.h>
 #include <poll.h>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Those of the poll(2) bits `events` that a descriptor shows now; none when it cannot be asked.
 [[nodiscard]] inline short poll_now(int fd, short events) noexcept {
@@ -103,4 +104,4 @@ private:
     std::unique_ptr<sync_fence_info[]> points_; // invariant: file_.num_fences of them, at least
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -3,6 +3,7 @@
 /// \file text_table.hpp  Text for people: columns that line up, durations and sizes in their units, names made harmless.
 
 #include <dmasync/call_site.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <array>
@@ -15,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 [[nodiscard]] inline std::string hexadecimal(std::uint64_t value) {
     std::array<char, 19> text{};
@@ -147,4 +148,4 @@ private:
     std::vector<std::size_t> widths_;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

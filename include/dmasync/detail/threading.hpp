@@ -7,6 +7,8 @@
 /// runs under a scheduler that tries one interleaving after the other.
 
 #if defined(DMASYNC_THREADING)
+#include <dmasync/version.hpp>
+
 #include DMASYNC_THREADING
 #else
 
@@ -27,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 template <class T>
 using atomic = std::atomic<T>;
@@ -146,6 +148,6 @@ inline void futex_wake(const futex_word& word) noexcept {
     ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail
 
 #endif

@@ -2,9 +2,11 @@
 #pragma once
 /// \file timeline_page.hpp  The page that shows a timeline: what does not depend on the timeline. It loads nothing.
 
+#include <dmasync/version.hpp>
+
 #include <string_view>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// How the page looks, and how the pictures look that it saves.
 inline constexpr std::string_view timeline_style = R"css(
@@ -584,4 +586,4 @@ draw();
 })();
 )js";
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

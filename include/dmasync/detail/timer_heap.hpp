@@ -2,11 +2,13 @@
 #pragma once
 /// \file timer_heap.hpp  The earliest of many points in time, without allocation.
 
+#include <dmasync/version.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// What a timer carries to be in a heap.
 struct timer_node {
@@ -86,4 +88,4 @@ private:
     std::uint64_t next_order_ = 0;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -2,6 +2,8 @@
 #pragma once
 /// \file trace_ring.hpp  The latest records of one thread: written by it alone, read by anybody at any time.
 
+#include <dmasync/version.hpp>
+
 #include <array>
 #include <atomic>
 #include <bit>
@@ -15,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// The kernel's number of the calling thread. Asked for once per thread.
 [[nodiscard]] inline std::uint32_t kernel_thread_id() noexcept {
@@ -115,4 +117,4 @@ private:
     std::atomic<std::uint64_t> done_{0};
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

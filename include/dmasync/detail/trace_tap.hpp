@@ -12,6 +12,7 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/trace.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -19,7 +20,7 @@
 #include <cstdint>
 #include <span>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Each function says that something has happened just now. Nobody listens most of the time: then it is one look at a word
 /// beside the domain's lock. What is done for a listener is kept out of the callers' code.
@@ -197,4 +198,4 @@ private:
     atomic<trace_recorder*> recorder_{nullptr}; // changed under the lock
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -4,12 +4,13 @@
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/domain_snapshot.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <vector>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Fills in `waits_for`. An edge that follows from two others is left out, so that there are about as many as there are
 /// places in queues:
@@ -46,4 +47,4 @@ inline void find_obstacles(domain_snapshot& s) {
     }
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

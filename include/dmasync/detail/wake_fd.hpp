@@ -4,6 +4,7 @@
 
 #include <dmasync/error.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <cerrno>
 #include <cstdint>
@@ -12,7 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Owns an eventfd. Threads: `signal` from any.
 class wake_fd {
@@ -42,4 +43,4 @@ private:
     unique_fd fd_;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -3,13 +3,14 @@
 /// \file watch_table.hpp  Names for watches that the kernel can hand back long after the watch is gone.
 
 #include <dmasync/error.hpp>
+#include <dmasync/version.hpp>
 #include <dmasync/work.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Gives every active watch a number, its key: a slot in the low half, how often the slot has been used in the high.
 /// A completion that carries the key of a watch that is gone finds nothing.
@@ -85,4 +86,4 @@ private:
     std::uint32_t free_ = none; // head of the list of unused slots
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

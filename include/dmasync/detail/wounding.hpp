@@ -17,11 +17,12 @@
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/detail/admission_nodes.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstdint>
 #include <span>
 
-namespace dmasync::detail::wounding {
+namespace dmasync::inline DMASYNC_ABI::detail::wounding {
 
 inline void wound(transaction_node& t, decisions& out) noexcept {
     DMASYNC_ASSERT(t.phase_now() != transaction_phase::done); // R4, S4
@@ -70,4 +71,4 @@ inline void kill_younger_waiters(std::span<const entry> set, std::uint64_t ticke
     }
 }
 
-} // namespace dmasync::detail::wounding
+} // namespace dmasync::inline DMASYNC_ABI::detail::wounding

@@ -23,6 +23,7 @@
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <array>
@@ -35,7 +36,7 @@
 #include <span>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// What has become of an acquisition.
 enum class acquire_result : std::uint8_t {
@@ -424,4 +425,4 @@ private:
     }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

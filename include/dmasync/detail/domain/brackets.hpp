@@ -11,11 +11,12 @@
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/failure.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/version.hpp>
 
 #include <cstdint>
 #include <system_error>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Leaves a critical section for as long as it exists, to call the kernel for a claim, and comes back.
 ///
@@ -114,4 +115,4 @@ public:
     }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

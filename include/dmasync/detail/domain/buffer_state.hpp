@@ -8,13 +8,14 @@
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 #include <cstdint>
 #include <map>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 struct domain_state;
 struct buffer_state;
@@ -51,4 +52,4 @@ struct buffer_state : buffer_node, list_hook<all_tag> {
     buffer_state* next_dead = nullptr; // links those that are about to be freed
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

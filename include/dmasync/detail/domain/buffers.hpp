@@ -13,6 +13,7 @@
 #include <dmasync/lock_options.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -20,7 +21,7 @@
 #include <memory>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 class buffers {
 public:
@@ -136,4 +137,4 @@ private:
     }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

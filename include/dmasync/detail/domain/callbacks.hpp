@@ -14,6 +14,7 @@
 #include <dmasync/detail/sync_file.hpp>
 #include <dmasync/domain_options.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/version.hpp>
 #include <dmasync/work.hpp>
 
 #include <algorithm>
@@ -22,7 +23,7 @@
 #include <system_error>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 class callbacks {
 public:
@@ -94,4 +95,4 @@ private:
     static void resume(claim& c) noexcept { std::exchange(c.waiter, nullptr).resume(); }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

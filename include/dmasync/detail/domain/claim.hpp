@@ -13,6 +13,7 @@
 #include <dmasync/lock_options.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -24,7 +25,7 @@
 
 #include <poll.h>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 struct domain_state;
 struct patience_tag;
@@ -132,4 +133,4 @@ inline void set_phase(claim& c, phase to, std::memory_order order = std::memory_
     c.state.store(to, order);
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

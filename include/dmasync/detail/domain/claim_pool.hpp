@@ -4,6 +4,7 @@
 
 #include <dmasync/detail/assertion.hpp>
 #include <dmasync/detail/domain/claim.hpp>
+#include <dmasync/version.hpp>
 
 #include <array>
 #include <bit>
@@ -11,7 +12,7 @@
 #include <cstdint>
 #include <new>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 struct inspector; // of tests: looks into private state
 
@@ -150,4 +151,4 @@ private:
     work::function& on_fence_;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

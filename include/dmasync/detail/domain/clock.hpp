@@ -7,11 +7,12 @@
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/event_loop.hpp>
+#include <dmasync/version.hpp>
 
 #include <chrono>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 class clock {
 public:
@@ -122,4 +123,4 @@ private:
     }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -17,6 +17,7 @@
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -28,7 +29,7 @@
 #include <span>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// What is asked of a domain by one lock, and what has come of it.
 struct acquire_request {
@@ -371,4 +372,4 @@ inline void critical_section::finish() noexcept {
     if (last) { delete &d; }
 }
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -7,11 +7,12 @@
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/state.hpp>
+#include <dmasync/version.hpp>
 
 #include <mutex>
 #include <stop_token>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Locks a domain. Plain data is changed under the lock; what has to follow is collected here, and done after unlocking:
 /// waiters are notified, records are freed, the state itself is when nothing refers to it any more. None begins inside another.
@@ -52,4 +53,4 @@ private:
     domain_state& domain_;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -29,6 +29,7 @@
 #include <dmasync/fence.hpp>
 #include <dmasync/lock_options.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <array>
@@ -44,7 +45,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 class fence_waits {
 public:
@@ -282,4 +283,4 @@ private:
     }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

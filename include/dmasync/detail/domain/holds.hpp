@@ -17,6 +17,7 @@
 #include <dmasync/error.hpp>
 #include <dmasync/fence.hpp>
 #include <dmasync/unique_fd.hpp>
+#include <dmasync/version.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -24,7 +25,7 @@
 #include <system_error>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Threads: one at a time for each hold.
 class holds {
@@ -298,4 +299,4 @@ private:
     }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

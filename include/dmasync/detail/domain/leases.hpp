@@ -13,6 +13,7 @@
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lease.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -21,7 +22,7 @@
 #include <stop_token>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 class leases {
 public:
@@ -232,4 +233,4 @@ private:
     }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

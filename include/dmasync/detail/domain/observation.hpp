@@ -7,10 +7,11 @@
 #include <dmasync/domain_counters.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/trace.hpp>
+#include <dmasync/version.hpp>
 
 #include <span>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 class observation {
 public:
@@ -40,4 +41,4 @@ public:
     }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

@@ -22,13 +22,14 @@
 #include <dmasync/domain_options.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/version.hpp>
 #include <dmasync/work.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 using buffer_list = intrusive_list<buffer_state, all_tag>;
 
@@ -136,4 +137,4 @@ private:
     domain_state& domain_;
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail

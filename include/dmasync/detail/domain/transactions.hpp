@@ -21,6 +21,7 @@
 #include <dmasync/detail/failure.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/lock_options.hpp>
+#include <dmasync/version.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -29,7 +30,7 @@
 #include <span>
 #include <utility>
 
-namespace dmasync::detail {
+namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// A transaction, as its domain knows it. Lives in the object that stands for it.
 struct transaction_state : transaction_node {
@@ -417,4 +418,4 @@ private:
     }
 };
 
-} // namespace dmasync::detail
+} // namespace dmasync::inline DMASYNC_ABI::detail
