@@ -442,7 +442,7 @@ private:
 
     /// A look at the clock costs as much as a short piece of work: it is taken after a few, and after each once they are long.
     [[nodiscard]] bool clock_has_ticked() noexcept {
-        constexpr unsigned few = 8;
+        constexpr unsigned few = 32;
         const time_point time = has_virtual_time() ? time_point{} : coarse_clock();
         const bool ticked = std::exchange(last_tick_, time) != time;
         calls_before_clock_ = ticked ? 1 : few;

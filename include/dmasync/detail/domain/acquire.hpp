@@ -108,10 +108,9 @@ public:
         c->place = place;
         c->waiter = waiter;
         mine = c; // before it can be granted
-        if (begin_wait(d, *c)) { return true; }
-        c->waiter = nullptr;
+        if (begin_wait(d, *c)) [[likely]] { return true; }
         mine = nullptr;
-        return core::leave_undone(d);
+        return false;
     }
 
     // ---- the general way ---------------------------------------------------------------------------------------------
@@ -214,11 +213,14 @@ public:
 private:
     // ---- the rest of `fast` and `wait_fast` --------------------------------------------------------------------------
 
-    /// The last of `wait_fast`, which looks at the clock. Returns: whether the claim, the first of the pool, waits, and the lock
-    /// has been left; nothing has changed otherwise.
+    /// The last of `wait_fast`: looks at the clock, and leaves.
+    /// Returns: whether the claim, the first of the pool, waits; nothing has changed otherwise.
     [[nodiscard, gnu::noinline]] static bool begin_wait(locked d, claim& c) noexcept {
         const time_point now = d->reads_kernel_clock ? event_loop::coarse_clock() : clock::coarse_now(d);
-        if (may_be_overdue(d, now)) { return false; }
+        if (may_be_overdue(d, now)) {
+            c.waiter = nullptr;
+            return core::leave_undone(d);
+        }
         d->pool.take_first(c, 1);
         set_phase(c, phase::waiting);
         clock::enter(d, c, now, time_point::max());
