@@ -211,6 +211,31 @@ class SizeTable(InTemporaryFolder):
         self.assertEqual(self.check("| a build | bytes |", "| another | bytes |").returncode, 77)
 
 
+class Unite(InTemporaryFolder):
+    FILE = """#include <cstdio>
+#define WORD "{name}"
+namespace {{ const char* same_name() {{ return WORD; }} }}
+struct at_start {{ at_start() {{ std::printf("%s %s:%d\\n", same_name(), __FILE__, __LINE__); }} }} const here;
+"""
+
+    def unite(self, *texts):
+        sources = [self.write(f"{name}.cpp", text) for name, text in zip("ab", texts)]
+        return run("unite", "--output", self.folder / "all.cpp", *sources)
+
+    def test_files_with_the_same_names_in_them_become_one_that_knows_their_lines(self):
+        main = "int main() {}\n"
+        self.assertEqual(self.unite(self.FILE.format(name="one"), self.FILE.format(name="two")).returncode, 0)
+        self.write("main.cpp", main)
+        program = self.folder / "program"
+        subprocess.run(["g++", "-Wall", "-Werror", "-o", program, self.folder / "all.cpp", self.folder / "main.cpp"], check=True)
+        said = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+        self.assertEqual(said, f"one {self.folder}/a.cpp:4\ntwo {self.folder}/b.cpp:4\n")
+
+    def test_what_would_mean_something_else_in_a_namespace_is_refused(self):
+        for text in ("namespace std {}\n", "#if 1\n#include <cstdio>\n#endif\n"):
+            self.assertNotEqual(self.unite(text).returncode, 0)
+
+
 class HeadersAlone(InTemporaryFolder):
     def check(self, **headers):
         for name, text in headers.items():

@@ -46,17 +46,21 @@ private:
         if (d == disposition::run) { resume(c); }
     }
 
-    /// What a claim waits for, or is lent until, has ended; or the loop goes away.
+    /// What a claim waits for, or is lent until, has ended; or the loop has failed, or goes away.
     static void on_fence(work& w, disposition d) noexcept {
         claim& c = static_cast<claim::fence_watch&>(w).owner;
-        std::error_code result;
-        if (d == disposition::run) { result = completion_result(c.fence_end.fence.get()); }
+        const std::error_code result = result_of(c, d);
         c.fence_end.fence.reset();
-        if (c.waiter == nullptr) {
-            loans::end(c, result);
-        } else if (d == disposition::run && fence_waits::fence_ended(c, result)) {
-            resume(c);
-        }
+        if (c.waiter == nullptr) { return loans::end(c, result); }
+        const bool ended = d == disposition::run    ? fence_waits::fence_ended(c, result)
+                           : d == disposition::fail ? fence_waits::fail(c, failure::from(result))
+                                                    : false;
+        if (ended) { resume(c); }
+    }
+
+    [[nodiscard]] static std::error_code result_of(const claim& c, disposition d) noexcept {
+        if (d == disposition::run) { return completion_result(c.fence_end.fence.get()); }
+        return d == disposition::fail ? c.loop->error() : std::error_code{};
     }
 
     static void on_timer(work& w, disposition d) noexcept {

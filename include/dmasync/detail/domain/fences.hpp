@@ -110,6 +110,15 @@ public:
         return result ? fail(c, errc::fence_failed) : go_on(c);
     }
 
+    /// Ends a claim that is fenced. Returns: whether its waiter is to be resumed.
+    [[nodiscard]] static bool fail(claim& c, failure why) noexcept {
+        c.fence_end.fence.reset();
+        critical_section s{*c.domain};
+        if (!is_fenced(c)) { return false; } // given up just now: its turn is to come
+        refuse(s, c, why);
+        return true;
+    }
+
 private:
     /// Whether the claim is a part of a transaction that is to give back what it has. Under the lock.
     [[nodiscard]] static bool is_wounded(const claim& c) noexcept {
@@ -220,15 +229,6 @@ private:
         const bool made = set && ::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &wanted) == 0;
         ec = made ? std::error_code{} : last_system_error();
         return made ? std::move(set) : unique_fd{};
-    }
-
-    /// Ends a claim that is fenced. Returns: whether its waiter is to be resumed.
-    [[nodiscard]] static bool fail(claim& c, failure why) noexcept {
-        c.fence_end.fence.reset();
-        critical_section s{*c.domain};
-        if (!is_fenced(c)) { return false; } // given up just now: its turn is to come
-        refuse(s, c, why);
-        return true;
     }
 
     static void refuse(critical_section& s, claim& c, failure why) noexcept {
