@@ -179,7 +179,9 @@ TEST_CASE_TEMPLATE("a timer that is armed again whenever its loop says that it h
         if (!refuse_waiting<Kind>()) { return support::cannot_filter; }
         loop->run();
         loop->poll();
-        return loop->run() == refused ? 0 : 1;
+        const bool ends = loop->run() == refused;
+        loop->disarm(t);
+        return ends ? 0 : 1;
     });
 }
 

@@ -39,14 +39,19 @@ TEST_CASE("where io_uring is allowed, it is what one gets") {
 }
 
 TEST_CASE("where io_uring is refused, one gets epoll, and is told why") {
-    for (const int error : {EPERM, ENOSYS}) {
-        const support::child_outcome result = support::in_child([error] {
-            if (!support::refuse_call(SYS_io_uring_setup, static_cast<unsigned>(error))) {
-                return support::cannot_filter;
-            }
+    struct refusal {
+        unsigned call;
+        int error;
+    };
+    for (const refusal r : {refusal{SYS_io_uring_setup, EPERM}, refusal{SYS_io_uring_setup, ENOSYS},
+                            refusal{SYS_io_uring_enter, EPERM}, refusal{SYS_io_uring_enter, ENOSYS}}) {
+        const support::child_outcome result = support::in_child([r] {
+            std::error_code before;
+            if (!uring_loop::create(before)) { return 0; } // refused anyway
+            if (!support::refuse_call(r.call, static_cast<unsigned>(r.error))) { return support::cannot_filter; }
             const made_event_loop made = make_event_loop();
             if (made.kind != "epoll") { return 2; }
-            if (made.uring_refused != std::error_code{error, std::system_category()}) { return 3; }
+            if (made.uring_refused != std::error_code{r.error, std::system_category()}) { return 3; }
             return try_out(*made.loop);
         });
         if (result.exit_code == support::cannot_filter) {

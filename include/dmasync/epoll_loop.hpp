@@ -56,7 +56,7 @@ private:
         if (!failure_ && (!epoll_ || !timer_)) { failure_ = detail::last_system_error(); }
         if (!failure_) { failure_ = add(wake_.get(), EPOLLIN, wake_key); }
         if (!failure_) { failure_ = add(timer_.get(), EPOLLIN, timer_key); }
-        if (!failure_ && look(false) < 0) { failure_ = detail::last_system_error(); } // allowed to wait, too
+        if (!failure_ && ask_kernel(false) < 0) { failure_ = detail::last_system_error(); } // allowed to wait, too
         detail::deliver(failure_, ec, "dmasync: epoll_loop");
     }
 
@@ -64,12 +64,12 @@ private:
 
     void flush() noexcept override {}
 
-    int look(bool may_block) noexcept {
+    int ask_kernel(bool may_block) noexcept {
         return ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), may_block ? -1 : 0);
     }
 
     void wait(bool may_block) noexcept override {
-        const int found = look(may_block);
+        const int found = ask_kernel(may_block);
         if (found < 0 && errno != EINTR) { fail(detail::last_system_error()); }
         for (int i = 0; i < found; ++i) { take(events_[static_cast<std::size_t>(i)]); }
         std::vector<std::uint64_t> ready; // a copy: who is called may watch again

@@ -256,8 +256,7 @@ private:
     virtual void set_kernel_timer(time_point when) noexcept = 0; // makes wait() return, and fd() readable, by then
     virtual std::error_code start_watch(fd_watch& w) noexcept = 0; // w is in watches_
     virtual void stop_watch(fd_watch& w) noexcept = 0;             // the same
-    virtual void confirm() noexcept {
-    } // fails the loop if the kernel refuses it: a poll was in vain, perhaps because of that
+    virtual void confirm() noexcept {} // a poll was in vain: fails the loop if that is so because the kernel refuses it
 
     /// Virtual, because that finds the function of the shared object that made the loop. Not to be overridden.
     virtual event_loop* find_current() const noexcept { return current(); }

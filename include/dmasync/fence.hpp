@@ -135,7 +135,8 @@ public:
     }
 
     /// Resumes when the fence has ended; does not suspend when it has already, or is empty.
-    /// Errors:   the fence's own, in `std::system_category`; `timed_out` when the deadline found it pending; `cancelled`.
+    /// Errors:   the fence's own, in `std::system_category`; `timed_out` when the deadline found it pending; `cancelled`;
+    ///           `out_of_memory` for a wait that can be stopped; `event_loop::error()` when the loop has failed.
     ///           Thrown as std::system_error, or set in a trailing std::error_code.
     /// Threads:  the loop's; resumes there.
     /// Lifetime: the fence, the stop token and the error code outlive the `co_await` expression.

@@ -22,8 +22,8 @@ struct made_event_loop {
     std::error_code uring_refused; ///< what io_uring said; `std::errc::not_supported` when it is not compiled in
 };
 
-/// Makes an io_uring loop, or an epoll loop where that is refused: by a container's system call filter (EPERM, ENOSYS),
-/// by kernel.io_uring_disabled, or by an old kernel.
+/// Makes an io_uring loop, or an epoll loop where that is refused: by a container's system call filter (EPERM, ENOSYS), also one
+/// that lets a ring be set up but not entered, by kernel.io_uring_disabled, or by an old kernel.
 /// Errors: thrown as std::system_error, or set in `ec`, with no loop then: what epoll said.
 [[nodiscard]] inline made_event_loop make_event_loop(std::error_code& ec) {
     made_event_loop made;
