@@ -23,6 +23,8 @@
 #include <system_error>
 #include <thread>
 
+#include <unistd.h>
+
 using namespace dmasync;
 using support::waiter;
 using namespace std::chrono_literals;
@@ -462,4 +464,24 @@ TEST_CASE("a blocking lock on the loop's own thread does not wait for a fence ei
     f.loop.run_ready();
     CHECK(ec == errc::would_deadlock);
     CHECK(try_lock(write(f.a), lock_options{.fences = fences::ignore}));
+}
+
+TEST_CASE("a lock that waits for a fence on a loop that can wait no longer fails with that loop's error") {
+    epoll_loop loop;
+    domain media{loop, {.report = {}}};
+    support::fake_dma_buf camera;
+    const buffer a = media.import(camera.duplicate(), "camera");
+    support::fake_fence working = camera.add_fence(access_mode::dma_write);
+    waiter w;
+    w.start({.lease = no_lease}, read(a));
+    loop.poll(); // the fence is watched
+    REQUIRE(!w.done());
+    ::close(loop.fd());
+    loop.poll();
+    REQUIRE(loop.error() == std::error_code{EBADF, std::system_category()});
+    REQUIRE(w.done());
+    CHECK(w.ec == loop.error());
+    CHECK(try_lock(write(a)).error() == errc::would_block); // of the fence: the waiter has left
+    working.signal();
+    CHECK(try_lock(write(a)));
 }

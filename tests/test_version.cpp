@@ -18,7 +18,8 @@ TEST_CASE("the version's numbers are those of its text") {
     CHECK(dmasync::version == numbers);
 }
 
-TEST_CASE("translation units that are compiled with other choices have a library of their own, which works beside this one") {
+TEST_CASE(
+    "translation units that are compiled with other choices have a library of their own, which works beside this one") {
     CHECK(support::other_category() != &dmasync::error_category());
     dmasync::manual_loop loop;
     dmasync::domain media{loop};

@@ -4,4 +4,6 @@
 #include <cstdint>
 
 extern "C" int DMASYNC_FUZZ_TARGET(const std::uint8_t* data, std::size_t size);
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) { return DMASYNC_FUZZ_TARGET(data, size); }
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    return DMASYNC_FUZZ_TARGET(data, size);
+}

@@ -166,12 +166,12 @@ private:
 
     /// A shortest path from a wait to the oldest of those that do not move.
     [[nodiscard]] std::vector<link> path_to_culprit(std::size_t wait) const {
-        struct visited {
+        struct path_node {
             link at;
             std::size_t from;
         };
         std::vector<bool> visited(seen_.acquisitions.size());
-        std::vector<visited> reached{{{wait, step::waits, std::nullopt}, 0}};
+        std::vector<path_node> reached{{{wait, step::waits, std::nullopt}, 0}};
         visited[wait] = true;
         std::size_t culprit = 0;
         for (std::size_t i = 0; i < reached.size(); ++i) {

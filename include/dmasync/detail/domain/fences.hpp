@@ -223,7 +223,7 @@ private:
     /// failed it does not tell. The kernel's epoll waits for all of them; a poll of it by io_uring ends with the first as
     /// well, but the set is asked again then.
     [[nodiscard]] static unique_fd poll_by_epoll(int fd, access_mode a, std::error_code& ec) noexcept {
-        unique_fd set{::epoll_create1(EPOLL_CLOEXEC)};
+        unique_fd set = above_standard_streams(unique_fd{::epoll_create1(EPOLL_CLOEXEC)});
         epoll_event wanted{};
         wanted.events = is_write(a) ? EPOLLOUT : EPOLLIN;
         const bool made = set && ::epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &wanted) == 0;
