@@ -6,6 +6,7 @@
 
 #include "checker.hpp"
 
+#include <array>
 #include <chrono>
 #include <concepts>
 #include <cstdint>
@@ -88,8 +89,8 @@ enum class thread_id : std::uint32_t {}; // 0 is no thread's
 /// Which loop a thread is in is not modelled: null whenever it is looked at.
 template <class T>
 [[nodiscard]] T*& own_pointer() noexcept {
-    static T* nothing = nullptr;
-    return nothing = nullptr;
+    static std::array<T*, 8> nothing{}; // one for each thread: what several write is a race
+    return nothing.at(interleave::this_thread()) = nullptr;
 }
 
 inline void compiler_fence() noexcept {} // steps are in the order of the program
