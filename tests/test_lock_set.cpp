@@ -3,6 +3,7 @@
 
 #include <dmasync/domain.hpp>
 #include <dmasync/manual_loop.hpp>
+#include <dmasync/transaction.hpp>
 
 #include <doctest/doctest.h>
 #include <support/probe.hpp>
@@ -243,4 +244,39 @@ TEST_CASE("the options of one lock do not stick to the set") {
     f.set.add(f.a, access_mode::write);
     CHECK(f.set.try_lock({.lease = 1s}).expires_at() == f.loop.now() + 1s);
     CHECK(f.set.try_lock().expires_at() == f.loop.now() + default_lease);
+}
+
+TEST_CASE("a large hold knows each of its buffers, and those that it has no more") {
+    fixture f;
+    std::vector<buffer> many;
+    for (int i = 0; i < 100; ++i) { many.push_back(f.media.allocate(64)); }
+    for (const buffer& each : many) { f.set.add(each, access_mode::write); }
+    for (int frame = 0; frame < 2; ++frame) {
+        guard held = f.set.try_lock();
+        for (const buffer& each : many) { CHECK(held.writable_bytes(each, f.ec).size() == 64); }
+        CHECK(held.bytes(f.a, f.ec).empty());
+        CHECK(f.ec == errc::not_in_set);
+        for (std::size_t i = 0; i < many.size(); i += 2) { held.release(many[i]); }
+        for (std::size_t i = 0; i < many.size(); ++i) { CHECK(held.bytes(many[i], f.ec).empty() == (i % 2 == 0)); }
+    }
+}
+
+TEST_CASE("the record of a large hold is used again for other buffers") {
+    fixture f;
+    std::vector<buffer> many;
+    for (int i = 0; i < 40; ++i) { many.push_back(f.media.allocate(64)); }
+    const auto use = [&](std::size_t from) {
+        transaction tx{f.media};
+        for (std::size_t i = from; i < from + 20; ++i) {
+            tx.blocking_lock(write(many[i]));
+            CHECK(tx.holds(many[i]));
+        }
+        const guard held = tx.done();
+        for (std::size_t i = 0; i < 40; ++i) {
+            CHECK(held.bytes(many[i], f.ec).empty() == (i < from || i >= from + 20));
+        }
+    };
+    use(0);
+    use(20);
+    use(10);
 }

@@ -284,7 +284,9 @@ private:
     }
 
     [[nodiscard]] const detail::entry* entry_of(const buffer& b) const noexcept {
-        return claim_ == nullptr ? nullptr : detail::core::find(*claim_, b.state_);
+        if (claim_ == nullptr) { return nullptr; }
+        detail::core::index(*claim_);
+        return detail::core::find(*claim_, b.state_);
     }
 
     [[nodiscard]] std::span<std::byte> bytes(const detail::entry* e, bool writing, std::error_code* ec) const {

@@ -119,7 +119,9 @@ public:
 
     /// Whether it has this buffer.
     [[nodiscard]] bool holds(const buffer& b) const noexcept {
-        return claim_ != nullptr && detail::core::find(*claim_, b.state_) != nullptr;
+        if (claim_ == nullptr) { return false; }
+        detail::core::index(*claim_);
+        return detail::core::find(*claim_, b.state_) != nullptr;
     }
 
     // What can be done with the buffers it has so far; see `guard`.

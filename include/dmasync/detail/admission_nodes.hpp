@@ -85,6 +85,7 @@ public:
         stuck_unreported = 1U << 11U, ///< and no report has been made of that
         stoppable = 1U << 12U,        ///< it has a stop source
         domain_gone = 1U << 13U,      ///< the domain is gone: the last claim frees the state
+        indexed = 1U << 14U,          ///< its entries have an index, to be cleared
         report = 1U << 16U,           ///< times the number of reports that are being made of it
     };
     static constexpr std::uint32_t reports = 0xffU * report;

@@ -42,6 +42,19 @@ public:
         slots_.swap(larger.slots_);
     }
 
+    /// As if what stands from `from` on had just been put there, one by one; null pointers are left out.
+    /// Errors: throws std::bad_alloc, and is as before.
+    template <class At>
+    void append(std::size_t from, std::size_t count, At at) {
+        if (2 * (count + 1) > slots_.size()) {
+            slots_.assign(std::bit_ceil(4 * (count + 1)), free);
+            from = 0;
+        }
+        for (std::size_t position = from; position < count; ++position) {
+            if (at(position) != nullptr) { insert(at(position), position); }
+        }
+    }
+
     /// `key`, which is new, comes to stand at `position`. After `make_room`.
     void insert(const void* key, std::size_t position) noexcept {
         if (!slots_.empty()) { slots_[free_slot(key)] = static_cast<std::uint32_t>(position); }

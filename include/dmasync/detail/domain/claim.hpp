@@ -8,6 +8,7 @@
 #include <dmasync/detail/deadline_book.hpp>
 #include <dmasync/detail/failure.hpp>
 #include <dmasync/detail/intrusive_list.hpp>
+#include <dmasync/detail/position_index.hpp>
 #include <dmasync/detail/threading.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
@@ -100,6 +101,10 @@ struct claim : claim_node, timed, work, list_hook<patience_tag> {
     cpu_access brackets = cpu_access::tracked;
     std::chrono::nanoseconds fence_timeout{};
     std::chrono::steady_clock::time_point deadline{};
+
+    // Of a large hold, once one of its buffers has been looked for. The owner's, as the entries' buffers are.
+    position_index index;
+    std::uint32_t indexed_entries = 0;
 
     [[nodiscard]] phase state_now() const noexcept { return state.load(std::memory_order_relaxed); }
     [[nodiscard]] bool has_dma_buf() const noexcept { return flags.has(claim_flags::dma_buf); }

@@ -215,12 +215,39 @@ public:
         return static_cast<buffer_state&>(*e.buffer);
     }
 
+    /// What an index of a claim's entries looks at.
+    [[nodiscard]] static auto buffer_of(const claim& c) noexcept {
+        return [&c](std::size_t i) -> const void* { return c.entries[i].buffer; };
+    }
+
+    /// Has `find` take no longer in a large hold than in a small one. Not under the lock. Without memory, nothing changes.
+    static void index(claim& c) noexcept {
+        if (c.size > position_index::short_array && c.indexed_entries != c.size) [[unlikely]] { index_large(c); }
+    }
+
     /// The entry of a buffer in a claim; null when it is not there or was released. Threads: the claim's owner.
     [[nodiscard]] static entry* find(const claim& c, const buffer_state* b) noexcept {
+        if (c.size > position_index::short_array && c.indexed_entries == c.size) [[unlikely]] {
+            return find_in_large(c, b);
+        }
         for (entry& e : c.set()) {
             if (e.buffer == b && b != nullptr) { return &e; }
         }
         return nullptr;
+    }
+
+    [[nodiscard, gnu::noinline]] static entry* find_in_large(const claim& c, const buffer_node* b) noexcept {
+        const std::size_t position = b == nullptr ? c.size : c.index.find(b, c.size, buffer_of(c));
+        return position == c.size ? nullptr : &c.entries[position];
+    }
+
+    [[gnu::noinline]] static void index_large(claim& c) noexcept {
+        {
+            const lock_section s{*c.domain};
+            c.flags.set(claim_flags::indexed);
+        }
+        const errc e = try_allocating([&c] { c.index.append(c.indexed_entries, c.size, buffer_of(c)); });
+        if (e == errc{}) { c.indexed_entries = c.size; }
     }
 
     static void unregister(locked d, buffer_state& b) noexcept {
@@ -353,6 +380,10 @@ private:
         DMASYNC_ASSERT(!c.flags.has(claim_flags::pinned | claim_flags::posted | claim_flags::reports));
         if (c.flags.has(claim_flags::stoppable)) { s.retired.swap(c.stop); }
         if (c.is_blocking()) { c.wake_word.store(0, std::memory_order_relaxed); }
+        if (c.flags.has(claim_flags::indexed)) {
+            c.index.clear();
+            c.indexed_entries = 0;
+        }
         c.why = failure{};
         c.flags = {};
         set_phase(c, phase::idle);

@@ -70,6 +70,7 @@ public:
     /// Makes the sole reader of a buffer its writer, unless a claim waits for it, or devices are still reading it.
     /// Returns: `would_block` when it cannot be done at once.
     static failure try_upgrade(claim& c, const buffer_state* b) noexcept {
+        core::index(c);
         entry* e = core::find(c, b);
         if (e != nullptr && b->is_dma_buf() && !is_write(e->mode)) { return try_upgrade_dma_buf(c, *e); }
         critical_section s{*c.domain};
@@ -87,6 +88,7 @@ public:
             why = errc::out_of_memory;
             return nullptr;
         }
+        core::index(c);
         critical_section s{*c.domain};
         why = refuse_change(c, b);
         if (!why) {
@@ -110,6 +112,7 @@ public:
 
     /// The fencing token of a buffer that the claim holds, or held until its lease ran out.
     static errc token(claim& c, const buffer_state* b, std::uint64_t& value) noexcept {
+        core::index(c);
         const lock_section s{*c.domain};
         const entry* e = core::find(c, b);
         if (e == nullptr) { return errc::not_in_set; }
@@ -247,6 +250,7 @@ private:
     /// hold's, opened anew after.
     template <class Change>
     static failure change_entry(claim& c, const buffer_state* b, Change change) noexcept {
+        core::index(c);
         critical_section s{*c.domain};
         if (const errc refusal = refuse_change(c, b); refusal != errc{}) { return refusal; }
         entry& e = *core::find(c, b);
