@@ -140,9 +140,29 @@ public:
         }
     }
 
+    /// One object, plainly, over and over.
+    void single() {
+        object& o = world_.objects[random_() % world_.objects.size()];
+        while (limit_.goes_on()) {
+            std::error_code ec;
+            const guard held = blocking_lock(write(o.handle), ec);
+            seen.failures += ec ? 1U : 0U;
+            o.enter(true);
+            rest();
+            o.leave(true);
+            ++seen.locks;
+            ++seen.transactions;
+        }
+    }
+
     tally seen;
+    bool sleeps = false; // with what it has
 
 private:
+    void rest() {
+        if (sleeps) { std::this_thread::sleep_for(std::chrono::microseconds{1000 + random_() % 1000}); }
+    }
+
     void lock_all(std::vector<std::size_t>& order, bool contended_first) {
         std::error_code ec;
         transaction tx{world_.media()};
@@ -171,6 +191,7 @@ private:
         guard held = tx.done(ec);
         seen.failures += ec ? 1U : 0U;
         for (const std::size_t i : order) { world_.objects[i].enter(!reads(mask, i)); }
+        rest();
         for (const std::size_t i : order) { world_.objects[i].leave(!reads(mask, i)); }
         ++seen.transactions;
     }
@@ -217,9 +238,11 @@ struct witness {
     std::uint64_t waits = 0; // seen in them
 };
 
-/// Has threads do one kind of work, and shows what came of it.
+using kind_of_work = void (worker::*)();
+
+/// Has threads do some kinds of work in turn, and shows what came of it.
 void stress(const char* name, std::size_t objects, deadlock_policy policy, std::size_t threads,
-            std::uint64_t transactions, void (worker::*work)()) {
+            std::uint64_t transactions, const std::vector<kind_of_work>& kinds, bool sleeping = false) {
     constexpr unsigned seed = 1;
     world w{objects, policy};
     std::deque<worker> workers;
@@ -228,8 +251,9 @@ void stress(const char* name, std::size_t objects, deadlock_policy policy, std::
     {
         const std::jthread watching{[&](const std::stop_token& stop) { saw.watch(w.media(), stop); }};
         std::vector<std::jthread> running;
-        for (worker& each : workers) {
-            running.emplace_back([&each, work] { (each.*work)(); });
+        for (std::size_t i = 0; i < threads; ++i) {
+            workers[i].sleeps = sleeping;
+            running.emplace_back([&each = workers[i], work = kinds[i % kinds.size()]] { (each.*work)(); });
         }
     }
     tally all;
@@ -250,24 +274,30 @@ void stress(const char* name, std::size_t objects, deadlock_policy policy, std::
 
 TEST_CASE("sixteen objects, locked by each thread in an order of its own, never two owners, never a deadlock") {
     for (const deadlock_policy policy : {deadlock_policy::wound_wait, deadlock_policy::wait_die}) {
-        stress("in-order", 16, policy, 2, 5000, &worker::in_order);
+        stress("in-order", 16, policy, 2, 5000, {&worker::in_order});
     }
 }
 
 TEST_CASE("sixteen objects, what was in the way first, never two owners, never a deadlock") {
     for (const deadlock_policy policy : {deadlock_policy::wound_wait, deadlock_policy::wait_die}) {
-        stress("reordered", 16, policy, 2, 5000, &worker::reordered);
+        stress("reordered", 16, policy, 2, 5000, {&worker::reordered});
     }
 }
 
 TEST_CASE("4,095 objects, read and written, in transactions and in sets, never two owners, never a deadlock") {
     for (const deadlock_policy policy : {deadlock_policy::wound_wait, deadlock_policy::wait_die}) {
-        stress("mixed", 4095, policy, 2, 20000, &worker::mixed);
+        stress("mixed", 4095, policy, 2, 20000, {&worker::mixed});
     }
 }
 
 TEST_CASE("more threads than processors, over sixteen objects") {
     for (const deadlock_policy policy : {deadlock_policy::wound_wait, deadlock_policy::wait_die}) {
-        stress("crowded", 16, policy, 6, 1000, &worker::in_order);
+        stress("crowded", 16, policy, 6, 1000, {&worker::in_order});
+    }
+}
+
+TEST_CASE("workers that sleep with what they have, and others that want a single object of it") {
+    for (const deadlock_policy policy : {deadlock_policy::wound_wait, deadlock_policy::wait_die}) {
+        stress("sleeping", 16, policy, 6, 40, {&worker::in_order, &worker::reordered, &worker::single}, true);
     }
 }
