@@ -294,7 +294,7 @@ TEST_CASE("who begins again without having been wounded gives back, and waits fo
     CHECK(u.has_locked(write(f.b)));
 }
 
-TEST_CASE("who begins again gives everything back first, and waits for what it was wounded at") {
+TEST_CASE("a wounded transaction that begins again gives everything back first, and waits for what it was wounded at") {
     wounded_fixture f;
     f.young.restart();
     f.loop.run_ready();
@@ -391,7 +391,7 @@ TEST_CASE("a transaction waits for a plain lock, and a plain lock for a transact
     CHECK(w.done());
 }
 
-TEST_CASE("plain locks wound nobody and are not wounded, be they granted, refused or given up") {
+TEST_CASE("plain locks wound no transaction and are not wounded, be they granted, refused or given up") {
     fixture f;
     transaction_user u{f.media};
     CHECK(u.has_locked(write(f.a)));
@@ -424,7 +424,7 @@ TEST_CASE("a transaction that holds leaves its caller free to lock something els
     CHECK(u.tx.done());
 }
 
-TEST_CASE("who holds something plainly may lock something else, plainly or in a transaction") {
+TEST_CASE("a caller that holds something plainly may lock something else, plainly or in a transaction") {
     fixture f;
     const guard tried = try_lock(write(f.a));
     waiter plain;

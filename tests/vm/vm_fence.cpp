@@ -774,8 +774,7 @@ TEST_CASE("the imported fences of many readers keep writers waiting until the la
     CHECK(for_writer.state() == fence_state::signalled);
 }
 
-TEST_CASE(
-    "the imported fence of a writer among those of many readers keeps everybody waiting until it has ended, too") {
+TEST_CASE("the imported fence of a writer among those of many readers keeps all waiting until it has ended, too") {
     const vgem_buffer b;
     std::array<sw_timeline, 32> readers;
     const sw_timeline writer;
