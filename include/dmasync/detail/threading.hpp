@@ -6,9 +6,9 @@
 /// DMASYNC_THREADING defined as a header's name, that header provides the same names instead, and the library's own code
 /// runs under a scheduler that tries one interleaving after the other.
 
-#if defined(DMASYNC_THREADING)
 #include <dmasync/version.hpp>
 
+#if defined(DMASYNC_THREADING)
 #include DMASYNC_THREADING
 #else
 
