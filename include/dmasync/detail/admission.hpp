@@ -94,6 +94,7 @@ public:
     /// The same for a claim of a transaction, beside what that claim has been granted before.
     /// Further error: `already_locked` when the transaction has one of the buffers.
     [[nodiscard]] errc try_extend(claim_node& c, std::span<const request> set, decisions& out) noexcept {
+        DMASYNC_ASSERT(c.transaction != nullptr);
         transaction_node& t = *c.transaction;
         draw_ticket(t);
         const std::uint32_t before = c.size;
@@ -162,6 +163,7 @@ public:
     /// Puts a claim that must wait for the one buffer it names into its queue. It is the youngest of all: nobody gives way
     /// to it.
     void enqueue_one(claim_node& c) noexcept {
+        DMASYNC_ASSERT(c.size == 1 && c.transaction == nullptr);
         c.ticket = next_ticket_++;
         entry& e = c.entries[0];
         enter_queue(e, queue_of(e).back());
@@ -176,12 +178,14 @@ public:
             (b.state & (buffer_node::held | buffer_node::closed | buffer_node::orphan | buffer_node::waiting_reader)) ==
             0;
         if (c.size != 1 || !for_writer) { return nullptr; }
+        DMASYNC_ASSERT(!b.waiting_writers.empty()); // something waits, and it is no reader
         claim_node& next = *b.waiting_writers.front()->claim;
         return next.size == 1 && next.transaction == nullptr ? &next : nullptr;
     }
 
     /// Grants it to him.
     static void succeed(claim_node& next) noexcept {
+        DMASYNC_ASSERT(next.size == 1 && next.transaction == nullptr);
         entry& e = next.entries[0];
         leave_queue(e);
         mark(*e.buffer, e.mode);
@@ -197,6 +201,7 @@ public:
 
     /// Moves what a claim of a transaction holds to another one, which has room for it.
     static void move_holds(claim_node& from, claim_node& to) noexcept {
+        DMASYNC_ASSERT(from.transaction == to.transaction && from.transaction != nullptr);
         for (entry& e : from.set()) {
             entry& moved = to.entries[to.size++];
             moved.buffer = e.buffer;
@@ -214,6 +219,7 @@ public:
     /// The claim of a transaction is complete (R4): nobody takes it back any more.
     /// Returns: whether it still has all that it was granted.
     static bool complete(claim_node& c) noexcept {
+        DMASYNC_ASSERT(c.transaction != nullptr && c.flags.has(claim_flags::incomplete));
         const bool whole = forget_unfinished(c);
         c.transaction = nullptr;
         c.flags.clear(claim_flags::incomplete);
@@ -254,6 +260,7 @@ public:
     /// The same for a claim that is no transaction's and has all that it was granted, which is something.
     /// Returns: 0, or those of the bits `waited` and `orphan` that one of its buffers has.
     [[nodiscard, gnu::always_inline]] static std::uint32_t release_whole(const claim_node& c) noexcept {
+        DMASYNC_ASSERT(c.size != 0 && c.transaction == nullptr);
         const entry* e = c.entries;
         std::uint32_t seen = unmark(*e->buffer, e->mode);
         for (std::uint32_t left = c.size; --left != 0;) {
@@ -441,6 +448,7 @@ private:
 
     /// Grants a waiting claim if nothing holds it up on any of its buffers.
     void consider(claim_node& c, decisions& out) const noexcept {
+        DMASYNC_ASSERT(!ready_list::is_linked(c)); // it waits: what has been granted is in no queue
         for (const entry& e : c.set()) {
             if (!may_go(e)) { return; }
         }
@@ -457,6 +465,8 @@ private:
     /// leaves, be it the last holder or a waiter, one step for each reader that was waiting for it, up to the next waiting
     /// writer. Such a reader is looked at again only when that one leaves as well, before the reader could go.
     void promote(buffer_node& b, access_mode left, decisions& out) const noexcept {
+        DMASYNC_ASSERT(((b.state & buffer_node::waiting_reader) == 0) == b.waiting_readers.empty());
+        DMASYNC_ASSERT(((b.state & buffer_node::waiting_writer) == 0) == b.waiting_writers.empty());
         if ((b.state & buffer_node::waited) == 0 || (b.state & (buffer_node::writer | buffer_node::closed)) != 0) {
             return;
         }

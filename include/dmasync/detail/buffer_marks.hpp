@@ -36,6 +36,7 @@ namespace dmasync::inline DMASYNC_ABI::detail {
 
 inline std::uint32_t mark(buffer_node& b, access_mode mode) noexcept {
     DMASYNC_ASSERT((b.state & (is_write(mode) ? buffer_node::held : buffer_node::writer)) == 0); // S1
+    DMASYNC_ASSERT((b.state & buffer_node::readers) != buffer_node::readers); // one more would be a writer
     return b.state += weight(mode);
 }
 

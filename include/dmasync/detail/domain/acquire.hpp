@@ -170,6 +170,7 @@ public:
     /// Waits for a claim that `wait` said waits, on this thread. The thread looks after leases itself, so that they end even
     /// when the loop does not run; its own deadline is one of them.
     static void block(claim& c) noexcept {
+        DMASYNC_ASSERT(c.is_blocking());
         const auto waits = [&c] { return c.wake_word.load(std::memory_order_acquire) == 0; }; // with core::notify
         while (waits()) {
             futex_wait(c.wake_word, 0, until_next_look(*c.domain));
@@ -252,6 +253,7 @@ private:
             return nullptr;
         }
         if (!set.grant_idle(d->policy, *c)) [[unlikely]] { return nullptr; }
+        DMASYNC_ASSERT(c->flags.none());
         core::register_claim(*c, set.registration());
         d->pool.take_first(*c, set.size());
         c->place = place;
@@ -403,6 +405,7 @@ private:
     }
 
     static void enqueue(critical_section& s, claim& c, const acquire_request& r, time_point now) noexcept {
+        DMASYNC_ASSERT(c.state_now() == phase::idle && c.room >= r.set.size());
         admission::name(c, r.set);
         core::adopt(s, c, r);
         if (c.transaction != nullptr) { c.transaction->waiting = &c; }

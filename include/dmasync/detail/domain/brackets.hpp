@@ -3,6 +3,7 @@
 /// \file brackets.hpp  Tells the kernel, outside of the lock, that the CPU begins and ends to use the dma-bufs of a claim.
 
 #include <dmasync/access_mode.hpp>
+#include <dmasync/detail/assertion.hpp>
 #include <dmasync/detail/cpu_bracket.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
@@ -34,6 +35,7 @@ public:
 
     /// A hold that was in the kernel is a hold as before, with the same end.
     static void put_back(locked d, claim& c) noexcept {
+        DMASYNC_ASSERT(c.state_now() == phase::entering);
         set_phase(c, phase::held);
         clock::reenter(d, c, clock::coarse_now(d), c.until);
     }
@@ -59,6 +61,7 @@ public:
     }
 
     [[nodiscard]] static std::error_code open_own(entry& e) noexcept {
+        DMASYNC_ASSERT(!is_dma(e.mode));
         const std::error_code ec = cpu_bracket::enter_always(core::state_of(e).memory.fd.get(), e.mode);
         e.own_bracket = !ec;
         return ec;
@@ -66,6 +69,7 @@ public:
 
     /// What the kernel refuses to end is left to the next device.
     static std::error_code close_own(entry& e) noexcept {
+        DMASYNC_ASSERT(e.own_bracket);
         const std::error_code ec = cpu_bracket::leave_always(core::state_of(e).memory.fd.get(), e.mode);
         if (ec) { core::state_of(e).bracket.inherit(e.mode); }
         e.own_bracket = false;
@@ -74,6 +78,7 @@ public:
 
     /// Opens what a granted set needs. Returns: what the kernel refuses; what was opened is closed again then.
     [[nodiscard]] static failure open(const claim& c, count& n) noexcept {
+        DMASYNC_ASSERT(c.state_now() == phase::entering);
         for (entry& e : c.set()) {
             buffer_state& b = core::state_of(e);
             if (!b.is_dma_buf()) { continue; }

@@ -134,6 +134,7 @@ private:
         core::unregister(s, b);
         b.state |= buffer_node::closed;
         while (claim_node* c = admission::oldest_waiter(b)) { core::give_up(s, static_cast<claim&>(*c), errc::closed); }
+        DMASYNC_ASSERT(b.waiters == 0);
     }
 };
 

@@ -75,6 +75,7 @@ public:
     /// end, or as soon as their time is asked for: no lease can end before, so that one look at the clock does for all.
     [[gnu::noinline]] static void begin_lease(locked d, claim& c, time_point now) noexcept {
         if (!d->lock.is_exclusive() || !d->open || !d->loop.in_this_thread()) [[likely]] { return enter(d, c, now); }
+        DMASYNC_ASSERT(c.state_now() == phase::held);
         if (!std::exchange(d->rearm_posted, true)) { d->loop.defer(d->rearm); }
         d->lazy_timestamps = true;
         d->deadlines.enter_undated(c);
@@ -92,6 +93,7 @@ public:
     /// Gives a time to the holds that have been entered without one.
     static void date_holds(locked d) noexcept {
         if (!d->lazy_timestamps) [[likely]] { return; }
+        DMASYNC_ASSERT(d->lock.is_exclusive());
         note_deadline(d, d->deadlines.date(coarse_now(d), [](const claim& c) { return c.lease_span; }));
     }
 

@@ -161,6 +161,7 @@ public:
     }
 
     static void leave_queues(critical_section& s, claim& c) noexcept {
+        DMASYNC_ASSERT(c.state_now() == phase::waiting && !ready_list::is_linked(c));
         end_wait(c);
         s->policy.withdraw(c, s.out);
         bury_orphans(s, c);
@@ -177,6 +178,8 @@ public:
     }
 
     static void end_hold(critical_section& s, claim& c) noexcept {
+        DMASYNC_ASSERT(c.state_now() != phase::idle && c.state_now() != phase::expired &&
+                       c.state_now() != phase::failed);
         s->trace.released(c);
         clock::leave(c);
         if (admission::release(c)) {
@@ -204,6 +207,7 @@ public:
 
     /// Returns a claim that has nothing special to it to the pool.
     [[gnu::always_inline]] static void free_unspecial(locked d, claim& c) noexcept {
+        DMASYNC_ASSERT(c.flags.none());
         clear_registration(c);
         set_phase(c, phase::idle);
         d->pool.give(c);
@@ -339,6 +343,7 @@ public:
 
     /// Makes a settled claim known to its waiter. It may be gone right after. Not under the lock.
     static void notify(claim& c) noexcept {
+        DMASYNC_ASSERT(c.is_blocking() || c.flags.has(claim_flags::posted));
         if (c.is_blocking()) {
             futex_word& word = c.wake_word;
             word.store(1, std::memory_order_release); // with acquire::block

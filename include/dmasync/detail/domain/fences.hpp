@@ -14,6 +14,7 @@
 /// again: the kernel would wait for what has come meanwhile, at START, and without a limit.
 
 #include <dmasync/access_mode.hpp>
+#include <dmasync/detail/assertion.hpp>
 #include <dmasync/detail/domain/brackets.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
@@ -183,6 +184,7 @@ private:
     /// The claim is handed over, unless the kernel has refused.
     static void settle(critical_section& s, claim& c, failure f, const brackets::count& n,
                        std::uint64_t& counter) noexcept {
+        DMASYNC_ASSERT(c.state_now() == phase::entering);
         s->counters.brackets_told += n.made;
         s->counters.brackets_naive += n.naive;
         if (f) { return refuse(s, c, f); }

@@ -130,6 +130,7 @@ public:
 
     /// Makes a claim a hold with the same lease, and the same end, as another one.
     static void hold_like(locked d, const claim& from, claim& to) noexcept {
+        DMASYNC_ASSERT(to.state_now() == phase::idle && from.state_now() == phase::held);
         to.brackets = from.brackets;
         to.lease = from.lease;
         to.lease_span = from.lease_span;
@@ -185,6 +186,7 @@ private:
 
     /// What a critical section does for a claim that is granted, with less.
     static void hand_over_to(locked d, claim& next) noexcept {
+        DMASYNC_ASSERT(next.state_now() == phase::waiting && !next.has_dma_buf());
         admission::succeed(next);
         core::end_wait(next);
         set_phase(next, phase::held);
@@ -279,6 +281,7 @@ private:
 
     /// Moves a held entry of `from` to `to`, which becomes a hold like it.
     static void move_entry(locked d, claim& from, entry& e, claim& to) noexcept {
+        DMASYNC_ASSERT(e.claim == &from && e.buffer != nullptr && to.room >= 1);
         to.size = 1;
         to.entries[0].buffer = std::exchange(e.buffer, nullptr);
         to.entries[0].mode = e.mode;

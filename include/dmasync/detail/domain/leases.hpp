@@ -46,6 +46,7 @@ public:
             end = std::min(end, clock::lease_end(s.domain(), static_cast<const claim&>(*w).since, c.lease));
         }
         until = std::max(c.until, end);
+        DMASYNC_ASSERT(until >= c.until); // never shortened
         c.flags.clear(claim_flags::overdue);
         s->trace.renewed(c, until - now);
         s->deadlines.move(c, now, until);
@@ -179,6 +180,7 @@ private:
 
     /// The lease of a hold has run out while a device is at work: it is given more time.
     static void remind(critical_section& s, claim& c, time_point now) noexcept {
+        DMASYNC_ASSERT(!claim_list::is_linked(c)); // taken out by the sweep
         begin_report(c);
         s->trace.overdue(c);
         c.flags.set(claim_flags::overdue);
@@ -187,6 +189,7 @@ private:
     }
 
     static void expire(critical_section& s, claim& c) noexcept {
+        DMASYNC_ASSERT(is_held_or_lent(c));
         begin_report(c);
         inherit_brackets(c);
         s->trace.expired(c);

@@ -6,6 +6,7 @@
 /// after a second limit are its buffers given to others.
 /// Source: S12, S17.
 
+#include <dmasync/detail/assertion.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
@@ -40,6 +41,7 @@ public:
     /// The buffers of a hold stay locked until a descriptor is readable, on the domain's loop; at once without one.
     static errc lend_until(claim& c, unique_fd until) noexcept {
         if (const errc e = lend(c); e != errc{}) { return e; }
+        DMASYNC_ASSERT(!c.flags.has(claim_flags::posted) && !c.fence_end.fence);
         const bool pending = static_cast<bool>(until);
         c.fence_end.fence = std::move(until);
         bool posted = false;
@@ -64,6 +66,7 @@ public:
 
     /// What a claim was lent for has ended. It is gone afterwards.
     static void end(claim& c, std::error_code ec) {
+        DMASYNC_ASSERT(!c.fence_end.active);
         if (ec) { report_failure(c, ec); }
         c.fence_end.fence.reset();
         critical_section s{*c.domain};

@@ -175,6 +175,7 @@ public:
     /// Makes a claim that named what a transaction was waiting for ready to wait for it again.
     static void prepare_again(claim& c) noexcept {
         const lock_section s{*c.domain};
+        DMASYNC_ASSERT(c.state_now() == phase::failed && c.flags.has(claim_flags::pinned));
         c.why = failure{};
         c.wake_word.store(0, std::memory_order_relaxed);
         set_phase(c, phase::idle);
@@ -184,6 +185,7 @@ public:
     /// than trying again and again. Fences are not waited for: it is going to be given back at once.
     /// Returns: whether it waits; its waiter is then notified once, and may have been by now. Otherwise it has failed.
     [[nodiscard]] static bool wait_again(transaction_state& t, claim& c, const acquire_request& r) noexcept {
+        DMASYNC_ASSERT(t.held == nullptr && t.waiting == nullptr);
         leases::sweep(*c.domain);
         critical_section s{*c.domain};
         if (!c.why && is_closed(c)) { c.why = errc::closed; }
@@ -252,6 +254,7 @@ private:
 
     /// A record from the pool becomes one of a transaction's.
     static void own(claim& c, transaction_state& t) noexcept {
+        DMASYNC_ASSERT(c.transaction == nullptr && c.flags.none());
         c.transaction = &t;
         c.flags.set(claim_flags::incomplete);
         c.size = 0;
@@ -392,6 +395,7 @@ private:
             return;
         }
         claim& hold = *t.hold();
+        DMASYNC_ASSERT(hold.room - hold.size >= part.size); // prepare_part has seen to it
         const std::uint32_t before = hold.size;
         if (part.has_dma_buf()) {
             hold.brackets = part.brackets;
