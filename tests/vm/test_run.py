@@ -28,6 +28,7 @@ def put_kernel(cache, like, image):
     folder = cache / "dmasync" / like.name
     (folder / "modules").mkdir(parents=True)
     (folder / "bzImage").write_text(image, encoding="utf-8")
+    os.utime(folder, (0, 0))  # apt's lists are newer
     return folder
 
 
@@ -106,6 +107,16 @@ class Kernel(InTemporaryFolder):
         self.put_version("6.12.9-1")
         newest = self.put_version("6.12.10-1")
         self.assertEqual(self.kernel(), (0, str(newest), ""))
+
+    def test_apt_is_not_asked_again_unless_its_lists_are_newer_than_its_answer(self):
+        self.replace_packages("6.12.10-1")
+        made = self.put_version("6.12.10-1")
+        self.assertEqual(self.kernel(), (0, str(made), ""))
+        answered = made.stat().st_mtime
+        self.assertGreater(answered, 0)
+        os.utime(made, (answered + 1e6, answered + 1e6))
+        self.replace_packages("6.12.11-1")
+        self.assertEqual(self.kernel(), (0, str(made), ""))
 
     def test_where_a_newer_package_cannot_be_had_an_older_kernel_is_used_and_that_is_said(self):
         self.replace_packages("6.12.10-1")
