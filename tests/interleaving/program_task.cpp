@@ -110,9 +110,13 @@ void joined_elsewhere() {
 }
 
 const interleave::registration programs{
-    {"task", "task.ends_elsewhere", ends_elsewhere},
-    {"task", "task.continued_elsewhere", continued_elsewhere},
-    {"task", "task.joined", joined},
+    // Each changes loops, and what a loop does then is more than can be searched whole.
+    {"task", "task.ends_elsewhere", ends_elsewhere, interleave::few_preemptions},
+    {"task", "task.ends_elsewhere", ends_elsewhere, interleave::by_chance},
+    {"task", "task.continued_elsewhere", continued_elsewhere, interleave::few_preemptions},
+    {"task", "task.continued_elsewhere", continued_elsewhere, interleave::by_chance},
+    {"task", "task.joined", joined, interleave::few_preemptions},
+    {"task", "task.joined", joined, interleave::by_chance},
     {"task", "task.joined_elsewhere", joined_elsewhere, interleave::few_preemptions},
     {"task", "task.joined_elsewhere", joined_elsewhere, interleave::by_chance},
 };

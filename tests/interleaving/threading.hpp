@@ -102,6 +102,10 @@ inline void compiler_fence() noexcept {} // steps are in the order of the progra
 inline constexpr unsigned spins_at_first = 4;
 inline constexpr unsigned looks_before_sleep = 0;
 inline constexpr unsigned looks_before_queue = 0; // each is a try_lock, and those are searched as such
+template <class T>
+[[nodiscard]] T peek(const atomic<T>& a) noexcept {
+    return a.load(std::memory_order_relaxed);
+}
 inline void left_exclusive(const void*) noexcept {}
 inline constexpr std::uint32_t uses_before_bias = 1000; // never, but where a program says otherwise
 inline constexpr std::uint32_t bias_growth = 8;

@@ -92,6 +92,11 @@ private:
     T value_{};
 };
 
+template <class T>
+[[nodiscard]] T peek(const atomic<T>& a) noexcept {
+    return a.peek();
+}
+
 struct thread_id {
     int number = 0; // 0 is no thread's
     [[nodiscard]] bool operator==(const thread_id&) const noexcept = default;

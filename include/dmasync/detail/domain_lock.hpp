@@ -82,7 +82,7 @@ public:
 
     /// Whether a thread has it. For assertions: the answer is certain only where it is the calling one.
     [[nodiscard]] bool is_held() const noexcept {
-        return biased_ ? exclusive_ || inside_.load(std::memory_order_relaxed) != 0 : shared_.is_held();
+        return biased_ ? exclusive_ || peek(inside_) != 0 : shared_.is_held();
     }
 
     /// Whether it is single-threaded.

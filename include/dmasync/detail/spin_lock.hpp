@@ -29,7 +29,7 @@ public:
     void unlock() noexcept { word_.store(0, std::memory_order_release); }
 
     /// Whether a thread has it. For assertions: the answer is certain only where it is the calling one.
-    [[nodiscard]] bool is_held() const noexcept { return word_.load(std::memory_order_relaxed) != 0; }
+    [[nodiscard]] bool is_held() const noexcept { return peek(word_) != 0; }
 
     /// After an attempt that has failed.
     [[gnu::noinline]] void lock_contended() noexcept {

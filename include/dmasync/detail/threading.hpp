@@ -87,6 +87,12 @@ inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_ord
     return ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
+/// What an atomic holds, for an assertion: to read it is no step of the program.
+template <class T>
+[[nodiscard]] T peek(const atomic<T>& a) noexcept {
+    return a.load(std::memory_order_relaxed);
+}
+
 /// Called where the only thread of a single-threaded lock leaves it, which stores nothing. For a checker.
 inline void left_exclusive(const void* /*word*/) noexcept {}
 
