@@ -1072,8 +1072,8 @@ private:
         note("report %d", static_cast<int>(r.event));
     }
 
+    /// Not noted: what begins to wait at the same time is in the order of its address, and so is how reports are joined.
     void take_stuck_report(const stuck_report& r) {
-        note("stuck report");
         const std::string problem = support::snapshot_checker::problem(r.seen);
         if (!problem.empty()) { violated(invariant::sight, "in a stuck report %s", problem.c_str()); }
         if (r.chain.empty() || !r.seen.acquisitions.at(r.chain.front().acquisition).stuck) {

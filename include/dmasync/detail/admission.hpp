@@ -49,7 +49,7 @@ public:
         if (const request* refused = mark_whole(c, set, seen); refused != nullptr) {
             return unmark_again(set, *refused);
         }
-        set_dma_buf(c, (seen & buffer_node::dma_buf) != 0);
+        c.set_reaches_device((seen & buffer_node::dma_buf) != 0);
         return errc{};
     }
 
@@ -103,7 +103,7 @@ public:
         std::uint32_t seen = 0;
         const request* refused = append(c, before, set, seen, [&](const request& r) { return obstacle(r) == errc{}; });
         if (refused != nullptr) [[unlikely]] { return give_up(set, *refused, obstacle); }
-        if ((seen & buffer_node::dma_buf) != 0) { c.flags.set(claim_flags::dma_buf); }
+        if ((seen & buffer_node::dma_buf) != 0) { c.set_reaches_device(true); }
         list_unfinished(c, before, out);
         return errc{};
     }
@@ -138,7 +138,7 @@ public:
             c.entries[i].mode = set[i].mode;
             seen |= set[i].buffer->state;
         }
-        set_dma_buf(c, (seen & buffer_node::dma_buf) != 0);
+        c.set_reaches_device((seen & buffer_node::dma_buf) != 0);
     }
 
     /// Puts a claim that has been named, and cannot be granted now, into the queues: as the youngest, or where the age of
@@ -212,7 +212,7 @@ public:
             moved.buffer->unfinished.push_back(moved);
             e.buffer = nullptr;
         }
-        to.flags.copy(from.flags, claim_flags::dma_buf);
+        if (from.reaches_device) { to.set_reaches_device(true); }
         from.size = 0;
     }
 
@@ -315,11 +315,6 @@ public:
     }
 
 private:
-    static void set_dma_buf(claim_node& c, bool one_is) noexcept {
-        c.flags.clear(claim_flags::dma_buf);
-        if (one_is) { c.flags.set(claim_flags::dma_buf); }
-    }
-
     static constexpr std::uint32_t wanted = buffer_node::waited | buffer_node::orphan;
 
     /// Grants `set` to `c`, as its entries from `first` on, if each `is_free(request)`.

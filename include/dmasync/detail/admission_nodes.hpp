@@ -67,18 +67,17 @@ struct buffer_node {
     [[nodiscard]] std::uint64_t token() const noexcept { return past_tokens + ((state & writer) != 0 ? 1U : 0U); }
 };
 
-/// What sets a claim apart from the common one, in one word: 0 for nothing, which is what the fast paths compare with.
+/// What sets a claim apart from the common one, in one word: 0 for nothing, which is what the fast paths compare with. Read and
+/// changed under the domain's lock only, or before the claim is known to others.
 class claim_flags {
 public:
     enum flag : std::uint32_t {
-        dma_buf = 1U << 0U,           ///< one of the set is a dma-buf: there are fences and brackets to see to
+        dma_buf = 1U << 0U,           ///< mirrors `claim_node::reaches_device`
         incomplete = 1U << 1U,        ///< of a transaction that is not complete; mirrors `claim_node::transaction`
         partial = 1U << 2U,           ///< some of what was granted has been released, or split off
         lent = 1U << 3U,              ///< a device is, or was, at work on it
-        expired = 1U << 4U,           ///< its lease has run out
         overdue = 1U << 5U,           ///< its lease has run out while a device is at work; it has been given more time
-        posted = 1U << 6U,            ///< in a loop's queue, whose turn for it is to come
-        blocking = 1U << 7U,          ///< a thread waits on `wake_word`, not a coroutine on a loop
+        blocking = 1U << 7U,          ///< mirrors `claim::blocks_thread`
         disowned = 1U << 8U,          ///< its awaiter or guard has no more use for it
         pinned = 1U << 9U,            ///< its buffers stay mapped for it, though it may lose them
         stuck = 1U << 10U,            ///< it waits for longer than `stuck_after` allows
@@ -122,9 +121,17 @@ struct claim_node : list_hook<ready_tag> {
     transaction_node* transaction = nullptr; // that it is a part of, as long as that is not complete
     std::uint32_t size = 0;
     claim_flags flags;
+    bool reaches_device =
+        false; // one of the set is a dma-buf: there are fences and brackets; its owner reads it without the lock
     entry* entries = nullptr; // fixed; room for at least `size`
 
     [[nodiscard]] std::span<entry> set() const noexcept { return {entries, size}; }
+
+    void set_reaches_device(bool does) noexcept {
+        reaches_device = does;
+        flags.clear(claim_flags::dma_buf);
+        if (does) { flags.set(claim_flags::dma_buf); }
+    }
 };
 
 /// Whether ticket `a` was drawn before `b`: right even when the counter has wrapped between them (S6).

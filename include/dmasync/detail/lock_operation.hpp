@@ -154,6 +154,7 @@ public:
     }
 
     static void set_blocking(detail::claim& c, bool blocking) noexcept {
+        c.blocks_thread = blocking;
         c.flags.clear(detail::claim_flags::blocking);
         if (blocking) { c.flags.set(detail::claim_flags::blocking); }
     }

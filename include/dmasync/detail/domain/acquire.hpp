@@ -325,7 +325,7 @@ private:
 
     [[nodiscard]] static acquire_result stop_at_fences(locked d, claim& c, const acquire_request& r) noexcept {
         core::adopt_device_options(c, r.options);
-        c.flags.set(claim_flags::dma_buf);
+        c.set_reaches_device(true);
         set_phase(c, phase::entering);
         d->lock.unlock();
         return acquire_result::fenced;
@@ -400,7 +400,7 @@ private:
         }
         core::begin_fence_wait(d, c, now);
         if (c.is_blocking()) { return false; }
-        c.flags.set(claim_flags::posted);
+        c.posted = true;
         return true;
     }
 

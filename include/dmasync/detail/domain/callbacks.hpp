@@ -42,7 +42,7 @@ private:
         claim& c = static_cast<claim&>(w);
         if (c.waiter == nullptr) { return take_turn_without_waiter(c, d); }
         if (c.has_dma_buf()) [[unlikely]] { return take_turn_for_fences(c, d); }
-        c.flags.clear(claim_flags::posted);
+        c.posted = false;
         if (d == disposition::run) { resume(c); }
     }
 
@@ -83,8 +83,8 @@ private:
         bool disowned = false;
         {
             critical_section s{*c.domain};
-            DMASYNC_ASSERT(c.flags.has(claim_flags::posted));
-            c.flags.clear(claim_flags::posted);
+            DMASYNC_ASSERT(c.posted);
+            c.posted = false;
             disowned = c.flags.has(claim_flags::disowned);
             core::free_if_done(s, c);
         }

@@ -56,12 +56,14 @@ struct claim : claim_node, timed, work, list_hook<patience_tag> {
     }
 
     // What every lock touches is in as few cache lines as possible: what is inherited, and from here to `next_free`.
-    domain_state* domain;               // fixed
-    std::uint32_t pool_class;           // fixed
-    std::uint32_t room;                 // fixed: for so many buffers
-    atomic<phase> state{phase::idle};   // read without the lock only by its owner
-    failure why{};                      // why it failed, or is going to when it is about to wait
-    deadline_span lease_span;           // of the lease, as the index of deadlines wants it
+    domain_state* domain;             // fixed
+    std::uint32_t pool_class;         // fixed
+    std::uint32_t room;               // fixed: for so many buffers
+    atomic<phase> state{phase::idle}; // read without the lock only by its owner
+    bool posted = false;        // in a loop's queue, whose turn for it is to come; the loop clears it without the lock
+    bool blocks_thread = false; // a thread waits on `wake_word`, not a coroutine on `loop`; fixed while it is in use
+    failure why{};              // why it failed, or is going to when it is about to wait
+    deadline_span lease_span;   // of the lease, as the index of deadlines wants it
     claim** registration = nullptr;     // the mark of the lock_set that it is of, as long as that is in use by it
     options_id options = ~unidentified; // lease, loop, label and user are what these say; never `unidentified`
     call_site place;                    // that asked for it; of a transaction's hold, that added to it last
@@ -107,8 +109,8 @@ struct claim : claim_node, timed, work, list_hook<patience_tag> {
     std::uint32_t indexed_entries = 0;
 
     [[nodiscard]] phase state_now() const noexcept { return state.load(std::memory_order_relaxed); }
-    [[nodiscard]] bool has_dma_buf() const noexcept { return flags.has(claim_flags::dma_buf); }
-    [[nodiscard]] bool is_blocking() const noexcept { return flags.has(claim_flags::blocking); }
+    [[nodiscard]] bool has_dma_buf() const noexcept { return reaches_device; }
+    [[nodiscard]] bool is_blocking() const noexcept { return blocks_thread; }
 };
 
 using patience_list = intrusive_list<claim, patience_tag>;

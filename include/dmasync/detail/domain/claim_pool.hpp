@@ -59,7 +59,7 @@ public:
 
     /// A record that is in the pool is in nothing else.
     void give(claim& c) noexcept {
-        DMASYNC_ASSERT(c.state_now() == phase::idle && c.flags.none());
+        DMASYNC_ASSERT(c.state_now() == phase::idle && c.flags.none() && !c.posted);
         DMASYNC_ASSERT(!ready_list::is_linked(c) && !claim_list::is_linked(c) && !patience_list::is_linked(c));
         DMASYNC_ASSERT(c.transaction == nullptr && c.registration == nullptr && !c.waiter && !c.why);
         DMASYNC_ASSERT(!c.fence_end.active && !c.stop.stop_possible());

@@ -146,7 +146,7 @@ public:
             end_hold(s, c);
         }
         set_failed(s, c, why);
-        if (!c.flags.has(claim_flags::posted)) { s.out.ready.push_back(c); } // otherwise its turn is to come anyway
+        if (!c.posted) { s.out.ready.push_back(c); } // otherwise its turn is to come anyway
     }
 
     /// The same for a part of a transaction, if it still waits. It goes on naming its buffers: to wait for them again.
@@ -202,7 +202,7 @@ public:
     static void free_if_done(critical_section& s, claim& c) noexcept {
         if (!c.flags.has(claim_flags::disowned) || c.flags.has(claim_flags::reports)) { return; }
         unpin(s, c);
-        if (!c.flags.has(claim_flags::posted)) { free(s, c); }
+        if (!c.posted) { free(s, c); }
     }
 
     /// Returns a claim that has nothing special to it to the pool.
@@ -343,7 +343,7 @@ public:
 
     /// Makes a settled claim known to its waiter. It may be gone right after. Not under the lock.
     static void notify(claim& c) noexcept {
-        DMASYNC_ASSERT(c.is_blocking() || c.flags.has(claim_flags::posted));
+        DMASYNC_ASSERT(c.is_blocking() || c.posted);
         if (c.is_blocking()) {
             futex_word& word = c.wake_word;
             word.store(1, std::memory_order_release); // with acquire::block
@@ -362,7 +362,7 @@ public:
         for (claim_node* n = ready.front(); n != nullptr; n = ready.next(*n)) {
             claim& c = static_cast<claim&>(*n);
             if (c.state_now() == phase::waiting) { begin_after_wait(s, c, now); }
-            if (!c.is_blocking()) { c.flags.set(claim_flags::posted); }
+            if (!c.is_blocking()) { c.posted = true; }
         }
     }
 
@@ -382,7 +382,7 @@ private:
     }
 
     static void free(critical_section& s, claim& c) noexcept {
-        DMASYNC_ASSERT(!c.flags.has(claim_flags::pinned | claim_flags::posted | claim_flags::reports));
+        DMASYNC_ASSERT(!c.posted && !c.flags.has(claim_flags::pinned | claim_flags::reports));
         if (c.flags.has(claim_flags::stoppable)) { s.retired.swap(c.stop); }
         if (c.is_blocking()) { c.wake_word.store(0, std::memory_order_relaxed); }
         if (c.flags.has(claim_flags::indexed)) {
@@ -391,6 +391,7 @@ private:
         }
         c.why = failure{};
         c.flags = {};
+        c.reaches_device = c.blocks_thread = false;
         set_phase(c, phase::idle);
         s->pool.give(c);
     }

@@ -72,7 +72,7 @@ public:
                 return false;
             }
             core::begin_fence_wait(s, c, clock::coarse_now(s));
-            c.flags.set(claim_flags::posted);
+            c.posted = true;
         }
         c.loop->post(c);
         return true;
@@ -95,7 +95,7 @@ public:
         bool fenced = false;
         { // as one: what gives it up before has left it to this turn, what does so after has it posted again
             const lock_section s{*c.domain};
-            c.flags.clear(claim_flags::posted);
+            c.posted = false;
             fenced = is_fenced(c);
         }
         if (!fenced) {

@@ -192,7 +192,7 @@ private:
         set_phase(next, phase::held);
         clock::begin_lease(d, next);
         ++d->counters.granted_after_wait;
-        if (!next.is_blocking()) { next.flags.set(claim_flags::posted); }
+        if (!next.is_blocking()) { next.posted = true; }
         const bool post_rearm = d->timer_needs_rearm && clock::schedule_timer(d);
         d->lock.unlock();
         if (post_rearm) [[unlikely]] { d->loop.post(d->rearm); }
@@ -286,7 +286,7 @@ private:
         to.entries[0].buffer = std::exchange(e.buffer, nullptr);
         to.entries[0].mode = e.mode;
         to.entries[0].own_bracket = std::exchange(e.own_bracket, false);
-        to.flags.copy(from.flags, claim_flags::dma_buf);
+        to.set_reaches_device(from.reaches_device);
         hold_like(d, from, to);
         from.flags.set(claim_flags::partial);
         d->trace.moved(from, to, 0);

@@ -195,7 +195,6 @@ private:
         s->trace.expired(c);
         s->policy.revoke(c, s.out);
         core::clear_registration(c);
-        c.flags.set(claim_flags::expired);
         set_phase(c, phase::expired, std::memory_order_release);             // with guard::expired
         if (c.transaction != nullptr && c.transaction->waiting != nullptr) { // it has nothing to extend
             core::give_up_part(s, static_cast<claim&>(*c.transaction->waiting), errc::lease_expired);

@@ -41,7 +41,7 @@ public:
     /// The buffers of a hold stay locked until a descriptor is readable, on the domain's loop; at once without one.
     static errc lend_until(claim& c, unique_fd until) noexcept {
         if (const errc e = lend(c); e != errc{}) { return e; }
-        DMASYNC_ASSERT(!c.flags.has(claim_flags::posted) && !c.fence_end.fence);
+        DMASYNC_ASSERT(!c.posted && !c.fence_end.fence);
         const bool pending = static_cast<bool>(until);
         c.fence_end.fence = std::move(until);
         bool posted = false;
@@ -49,7 +49,7 @@ public:
             const lock_section s{*c.domain};
             c.loop = &s->loop;
             posted = pending && s->open; // the buffers of a domain that is gone cannot be had
-            if (posted) { c.flags.set(claim_flags::posted); }
+            if (posted) { c.posted = true; }
         }
         if (posted) {
             c.loop->post(c);

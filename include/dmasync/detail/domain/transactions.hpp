@@ -194,7 +194,7 @@ public:
             core::set_failed(s, c, c.why);
             return false;
         }
-        c.flags.clear(claim_flags::dma_buf);
+        c.set_reaches_device(false);
         core::adopt(s, c, r);
         t.waiting = &c;
         set_phase(c, phase::waiting);
