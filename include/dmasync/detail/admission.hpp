@@ -219,7 +219,7 @@ public:
     /// The claim of a transaction is complete (R4): nobody takes it back any more.
     /// Returns: whether it still has all that it was granted.
     static bool complete(claim_node& c) noexcept {
-        DMASYNC_ASSERT(c.transaction != nullptr && c.flags.has(claim_flags::incomplete));
+        DMASYNC_ASSERT(c.transaction != nullptr);
         const bool whole = forget_unfinished(c);
         c.transaction = nullptr;
         c.flags.clear(claim_flags::incomplete);

@@ -143,6 +143,7 @@ public:
         if (why == errc{} && t.held == nullptr) { why = errc::not_locked; }
         if (why != errc{}) { return nullptr; }
         claim* c = t.hold();
+        DMASYNC_ASSERT(c->flags.has(claim_flags::incomplete));
         if (!admission::complete(*c)) { c->flags.set(claim_flags::partial); }
         t.set_hold(nullptr);
         t.set_phase(transaction_phase::done); // a wound that it had not heard of does not matter: it waits no more
