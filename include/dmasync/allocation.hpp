@@ -80,7 +80,7 @@ static_assert(std::is_trivially_destructible_v<allocate_options>);
 
 namespace detail {
 
-/// `bytes` of zeroed memory in a memfd that nobody can resize: what a udmabuf, too, has to be made of.
+/// `bytes` of zeroed memory in a memfd that cannot be resized: what a udmabuf, too, has to be made of.
 [[nodiscard]] inline unique_fd allocate_memfd(std::size_t bytes, dmasync::name label, std::error_code& ec) noexcept {
     unique_fd fd{::memfd_create(label.view().data(), MFD_CLOEXEC | MFD_ALLOW_SEALING)};
     if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0 ||
@@ -141,7 +141,7 @@ namespace detail {
     return m;
 }
 
-/// Allocates zeroed memory that can be shared by its descriptor and cannot be resized by anybody: from a dma-heap, else
+/// Allocates zeroed memory that can be shared by its descriptor and cannot be resized: from a dma-heap, else
 /// by udmabuf, else a memfd.
 /// Units:  bytes. The object is as large as asked for, its memory has whole pages.
 /// Errors: `not_a_buffer` for no bytes; ENOMEM for more than there can be; else what the last source said, or

@@ -54,15 +54,15 @@ public:
     [[nodiscard]] int fd() const noexcept { return state_ == nullptr ? -1 : state_->memory.fd.get(); }
 
     /// The fencing token of the latest grant: grows with every grant that conflicts with one before it, and with every
-    /// lease that runs out. Whoever stores results by token and refuses smaller ones is safe from a holder that was
+    /// lease that runs out. A store that keeps results by token and refuses smaller ones is safe from a holder that was
     /// away for longer than its lease. 0 for an empty handle.
     /// Source: S7; Kleppmann, "How to do distributed locking" (2016).
     [[nodiscard]] std::uint64_t token() const noexcept {
         return state_ == nullptr ? 0 : detail::buffers::token(*state_);
     }
 
-    /// Ends the use of the buffer: whoever waits for it, and every later lock of it, fails with `errc::closed`. Who
-    /// holds it goes on until it unlocks. An import of the same memory makes a new buffer.
+    /// Ends the use of the buffer: every lock that waits for it, and every later one, fails with `errc::closed`. What
+    /// is held stays so until it is unlocked. An import of the same memory makes a new buffer.
     void close() const noexcept {
         if (state_ != nullptr) { detail::buffers::close(*state_); }
     }

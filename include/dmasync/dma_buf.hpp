@@ -140,7 +140,7 @@ namespace dmasync::inline DMASYNC_ABI::dma_buf {
     return ec ? fence{} : fence::adopt(unique_fd{request.fd}, ec);
 }
 
-/// Has everybody else wait for a fence before they use the buffer: readers and writers when its access writes, else
+/// Makes all other users of the buffer wait for a fence: readers and writers when its access writes, else
 /// writers only. An empty fence adds nothing.
 /// Errors: as `export_fence`, of DMA_BUF_IOCTL_IMPORT_SYNC_FILE.
 inline void import_fence(int fd, const fence& f, access_mode a, std::error_code& ec) noexcept {

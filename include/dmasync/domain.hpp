@@ -31,7 +31,7 @@ struct domain_snapshot;
 /// Threads: members from any. Destroy it on its loop's thread, or where no other thread calls it.
 /// Lifetime: its loop outlives it, and calls on other threads that began to lock or unlock before it was destroyed and
 /// still run; threads blocked in `blocking_lock` do not count. Its buffers and guards may outlive both: buffers are closed
-/// then, every waiter completes with `errc::closed`, who holds goes on until it unlocks, and leases end no more.
+/// then, every waiter completes with `errc::closed`, a holder goes on until it unlocks, and leases end no more.
 class domain {
 public:
     explicit domain(event_loop& loop, domain_options options = {})
@@ -65,7 +65,7 @@ public:
     /// do not share fences either. So are buffers of different domains: what is imported into two of them is locked by each
     /// without the other, and nothing finds that out.
     ///
-    /// A memory file that is not sealed against it (F_SEAL_SHRINK) can be truncated by any process that has it; whoever
+    /// A memory file that is not sealed against it (F_SEAL_SHRINK) can be truncated by any process that has it; code that
     /// touches bytes behind its new end, inside a guard or not, gets SIGBUS. `import_options::cannot_shrink` refuses it.
     /// Errors: `errc::not_a_buffer` when it is something else, which the exception names, or has no bytes;
     /// `errc::not_sealed`, as `options` have it; `errc::size_changed` when a buffer of the file has another size than the
@@ -106,7 +106,7 @@ public:
 
     [[nodiscard]] domain_counters counters() const noexcept { return detail::observation::counters(*state_); }
 
-    /// Who holds what, and who waits for whom, at one moment. Others wait for the copy, not for what is made of it.
+    /// What is held, and what waits for what, at one moment. Others wait for the copy, not for what is made of it.
     /// Needs `#include <dmasync/snapshot.hpp>`. Throws std::bad_alloc. Threads: any; of a single-threaded domain its own.
     [[nodiscard]] domain_snapshot snapshot() const;
 
@@ -148,7 +148,7 @@ private:
         return make(memory, name, ec, "dmasync: adopt");
     }
 
-    /// A buffer of the memory that `memory(failure)` gives; whoever runs out of memory on the way counts as failed.
+    /// A buffer of the memory that `memory(failure)` gives; running out of memory on the way counts as failed.
     template <class Memory>
     [[nodiscard]] buffer make(Memory memory, dmasync::name name, std::error_code* ec, const char* what) {
         std::error_code failure;

@@ -18,7 +18,7 @@ namespace detail {
 struct domain_state;
 } // namespace detail
 
-/// When a lock is stuck, and what is done then. Made by `stuck_after`, of stuck_after.hpp, so that who does not use it need not
+/// When a lock is stuck, and what is done then. Made by `stuck_after`, of stuck_after.hpp, so that a program that does not use it need not
 /// compile it. Default: never.
 struct stuck_watch {
     std::chrono::nanoseconds after = no_lease;
@@ -37,7 +37,7 @@ struct domain_options {
     /// Only the thread that makes the domain uses it, its buffers and their guards: no lock ever needs an atomic
     /// read-modify-write or a look at the clock, and none can be slowed down by another thread. Use by another one aborts,
     /// `snapshot` included. A lease of a hold that is taken in a turn of the loop is counted from the end of that turn, or
-    /// from when somebody asks for it before: never shorter, longer by the rest of the turn.
+    /// from when it is asked for before: never shorter, longer by the rest of the turn.
     bool single_threaded = false;
     std::size_t reserve = 64; ///< acquisitions of up to 4 buffers alive at once without allocating
     stuck_watch stuck{};      ///< `stuck_after(1s)`: explains every lock that has waited for so long

@@ -60,8 +60,8 @@ struct domain_snapshot {
         acquisition_state state{};
         std::optional<duration> age{};         ///< since it began to wait, or to hold; unknown for some that never end
         duration lease{};                      ///< how long it may hold, or might have; `no_lease`
-        std::optional<duration> lease_left{};  ///< of a hold; below zero for one that nobody has taken away yet
-        std::optional<std::uint64_t> ticket{}; ///< its age among those who wait: smaller is older
+        std::optional<duration> lease_left{};  ///< of a hold; below zero for one that has not been taken away yet
+        std::optional<std::uint64_t> ticket{}; ///< its age among those that wait: smaller is older
         std::optional<std::size_t> transaction{}; ///< which, by a number that means nothing beyond this snapshot
         bool wounded = false;                     ///< its transaction is to give back what it has
         bool stuck = false;                       ///< it waits for longer than `stuck_after`

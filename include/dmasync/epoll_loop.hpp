@@ -72,7 +72,7 @@ private:
         const int found = ask_kernel(may_block);
         if (found < 0 && errno != EINTR) { fail(detail::last_system_error()); }
         for (int i = 0; i < found; ++i) { take(events_[static_cast<std::size_t>(i)]); }
-        std::vector<std::uint64_t> ready; // a copy: who is called may watch again
+        std::vector<std::uint64_t> ready; // a copy: what is called may watch again
         ready.swap(always_ready_);
         for (const std::uint64_t key : ready) {
             if (fd_watch* w = watches_.find(key); w != nullptr) { finish(*w, w->events); }

@@ -167,7 +167,7 @@ inline constexpr bool has_exceptions = true;
 inline constexpr bool has_exceptions = false;
 #endif
 
-/// Hands a result to whoever asked: into `*ec` where the caller gave one, else thrown when it is a failure. Without
+/// Hands a result to the caller: into `*ec` where the caller gave one, else thrown when it is a failure. Without
 /// exceptions the caller of a throwing form gets an empty value instead.
 inline void deliver(std::error_code result, std::error_code* ec, [[maybe_unused]] const char* what) {
     if (ec != nullptr) {

@@ -33,7 +33,7 @@ namespace dmasync::inline DMASYNC_ABI {
 /// it, and calls of `post` and `stop` under way.
 /// Hosting: any other loop can host this one: wait until `fd()` is readable, then call `poll()`.
 /// Failure: where the kernel refuses for good what a loop needs (a sandbox that came later, a descriptor that was closed), and
-/// in a forked child, the loop can wait no longer. It says so once: `error` tells why, whoever waits on it is told that
+/// in a forked child, the loop can wait no longer. It says so once: `error` tells why, each waiter is told that
 /// (`disposition::fail`), new waits fail at once, and `run` returns. What is posted still runs, in `run` and `poll`.
 class event_loop {
 public:
@@ -62,7 +62,7 @@ public:
         return virtual_time_ == nullptr ? coarse_clock() : virtual_time_->load(std::memory_order_acquire);
     }
 
-    /// Whether its time is not the steady clock's, which whoever knows may read without the loop.
+    /// Whether its time is not the steady clock's, which a caller that knows may read without the loop.
     [[nodiscard]] bool has_virtual_time() const noexcept { return virtual_time_ != nullptr; }
 
     /// The steady clock, read the cheap way. Threads: any.
@@ -145,11 +145,11 @@ public:
 
     /// Runs what comes until `stop` is called. May be called again afterwards, or the loop be hosted: what is left shows
     /// on `fd()`.
-    /// Returns: no error; `error()` of a loop that has failed, once it has told everybody and run what was posted.
+    /// Returns: no error; `error()` of a loop that has failed, once it has told every waiter and run what was posted.
     std::error_code run() noexcept { return run_turns(false); }
 
     /// As `run`, but returns only when `stop` is called: a loop that has failed looks a hundred times a second for what other
-    /// threads post. For whoever cannot leave before something has ended, as `run(task)`.
+    /// threads post. For callers that cannot leave before something has ended, as `run(task)`.
     std::error_code run_until_stopped() noexcept { return run_turns(true); }
 
     /// Runs a task of the library's own type, and the loop with it, until the task is done; returns or throws its result.
@@ -201,7 +201,7 @@ public:
     /// The same, as the shared object has it that made this loop.
     [[nodiscard]] event_loop* current_where_made() const noexcept { return find_current(); }
 
-    /// Counts the objects that need the loop to outlive them. Orders nothing: whoever destroys the loop knows in some other
+    /// Counts the objects that need the loop to outlive them. Orders nothing: the thread that destroys the loop knows in some other
     /// way that they are gone.
     void add_user() noexcept { users_.fetch_add(1, std::memory_order_relaxed); }
     void remove_user() noexcept { users_.fetch_sub(1, std::memory_order_relaxed); }
@@ -276,7 +276,7 @@ private:
         event_loop& loop;
         detail::thread_id outer;
         event_loop*& current = detail::own_pointer<event_loop>(); // a turn stays on its thread
-        event_loop* host = nullptr;                               // in whose turn this one is
+        event_loop* host = nullptr;                               // the loop in whose turn this one is
     };
 
     /// Looks before it writes: there is hardly ever anything, and an exchange costs as much as a whole turn.
@@ -352,7 +352,7 @@ private:
         has_failed_.store(true, std::memory_order_release); // with error
     }
 
-    /// The loop has failed: tells those who wait for timers and descriptors.
+    /// The loop has failed: tells what waits for timers and descriptors.
     void end_waits() noexcept {
         if (!has_failed_.load(std::memory_order_relaxed)) { end_with(errc::forked); }
         while (fd_watch* w = watches_.any()) { give_up(*w, disposition::fail); }
@@ -375,7 +375,7 @@ private:
         t.call(t, d);
     }
 
-    /// Who posts from now on wakes the loop, and so does a signal handler that stops it.
+    /// A post from now on wakes the loop, and so does a signal handler that stops it.
     /// Returns: whether neither has been done before.
     [[nodiscard]] bool may_sleep() noexcept {
         is_about_to_wait_ = 1;
@@ -383,7 +383,7 @@ private:
         return fall_asleep() && !stopped_.load(std::memory_order_relaxed);
     }
 
-    /// Who posts from now on wakes the loop. Returns: whether nothing has been posted by another thread before.
+    /// A post from now on wakes the loop. Returns: whether nothing has been posted by another thread before.
     [[nodiscard]] bool fall_asleep() noexcept {
         work* head = nullptr;
         return remote_.compare_exchange_strong(head, &asleep_, std::memory_order_relaxed, std::memory_order_relaxed) ||
@@ -422,7 +422,7 @@ private:
         if (local_ != nullptr || !nothing_posted) { notify(); }
     }
 
-    /// Runs the work that was posted when the batch began: work posted by it waits for the next, so that nobody starves. Nor
+    /// Runs the work that was posted when the batch began: work posted by it waits for the next, so that nothing starves. Nor
     /// do timers and watches: they are looked after as soon as the coarse clock has ticked.
     bool run_batch() noexcept {
         take_remote();
@@ -501,7 +501,7 @@ private:
     static void never(work&, disposition) noexcept {}
 
     work asleep_{never};                         // stands in remote_ while the loop sleeps: nothing is posted
-    detail::atomic<work*> remote_{&asleep_};     // a stack: posted by other threads, or while nobody runs the loop
+    detail::atomic<work*> remote_{&asleep_};     // a stack: posted by other threads, or while no thread runs the loop
     detail::atomic<detail::thread_id> runner_{}; // the thread in run or poll
     detail::atomic<bool> stopped_{false};
     detail::atomic<bool> has_failed_{false};

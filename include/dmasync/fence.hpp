@@ -53,7 +53,7 @@ struct fence_info {
 /// Owns one sync_file descriptor. Move-only. An empty fence, by default and after a move, stands for nothing to wait for:
 /// it is signalled.
 ///
-/// Threads: const members any, as long as nobody moves or destroys it; else one at a time, like a std::unique_ptr.
+/// Threads: const members any, as long as it is not moved or destroyed; else one at a time, like a std::unique_ptr.
 /// Source:  kernel Documentation/driver-api/sync_file.rst; S12.
 class fence {
 public:

@@ -62,7 +62,7 @@ public:
         return claim_ != nullptr && claim_->state.load(std::memory_order_acquire) == detail::phase::expired;
     }
 
-    /// Gives the buffers back and empties the guard. Never blocks, never throws; resumes nobody in place.
+    /// Gives the buffers back and empties the guard. Never blocks, never throws; resumes no coroutine in place.
     /// Returns: nothing; `errc::lease_expired` when they had been given away before, `errc::not_locked` when empty; with
     /// `cpu_access::always` what the kernel says at the end of a bracket (the buffers are given back all the same).
     std::error_code unlock() noexcept {
@@ -82,8 +82,8 @@ public:
     void downgrade(const buffer& b) { deliver(change(detail::holds::downgrade, b), nullptr); }
     void downgrade(const buffer& b, std::error_code& ec) noexcept { deliver(change(detail::holds::downgrade, b), &ec); }
 
-    /// Goes on as a writer of a buffer that was locked for reading, if that can be done at once: nobody else holds it,
-    /// nobody waits for it, and no device is still reading it. It never waits: two readers that wait to become writers
+    /// Goes on as a writer of a buffer that was locked for reading, if that can be done at once: no other guard holds it,
+    /// nothing waits for it, and no device is still reading it. It never waits: two readers that wait to become writers
     /// wait for each other. Nothing happens to a buffer locked for writing.
     /// Returns: whether the hold is a writer's now. When not, `errc::would_block` is set in a trailing error code.
     /// Errors:  else as `release`; with a dma-buf what the kernel says; thrown, or set.
@@ -142,7 +142,7 @@ public:
     void publish(const buffer& b, const fence& f) { publish(b, f, nullptr); }
     void publish(const buffer& b, const fence& f, std::error_code& ec) noexcept { publish(b, f, &ec); }
 
-    /// Makes the lease end `lease` from now. While somebody waits for one of the buffers it is capped, so that he waits
+    /// Makes the lease end `lease` from now. While a lock waits for one of the buffers it is capped, so that it waits
     /// for no longer than one original lease; it never gets shorter.
     /// Returns: when the lease ends now.
     /// Errors:  `errc::lease_expired` when it is too late, `errc::invalid_lease`, `errc::not_locked`.

@@ -46,7 +46,7 @@ struct lease_report {
     std::vector<held_buffer> buffers; ///< what it held until now
     std::chrono::nanoseconds age{};   ///< for how long
     std::chrono::nanoseconds lease{}; ///< for how long it might have
-    std::size_t waiters = 0;          ///< places in the queues of these buffers: who waits for two of them counts twice
+    std::size_t waiters = 0; ///< places in the queues of these buffers: a lock that waits for two of them counts twice
 };
 
 /// The report on one line, without a newline.

@@ -209,9 +209,9 @@ using arguments_of = typename parse_arguments<mode_list<>, std::remove_cvref_t<A
 template <class... Args>
 concept describes_lock = std::is_class_v<detail::arguments_of<Args...>>; // false where there is no such type
 
-/// Locks all the buffers, or none: `co_await lock(read(a), write(b), ...)`. Deadlock-free in whatever order others ask;
-/// nobody who asked later and wants the same overtakes. Where another thread holds the set and nobody waits for it, who asks
-/// may look again for some microseconds before he counts as one who has.
+/// Locks all the buffers, or none: `co_await lock(read(a), write(b), ...)`. Deadlock-free in whatever order they are asked for;
+/// no later lock that wants the same overtakes. Where another thread holds the set and nothing waits for it, the caller
+/// may look again for some microseconds before its lock counts as asked for.
 /// Returns: an awaitable of a `guard_of<...>`. Uncontended it neither suspends, allocates nor calls the kernel.
 /// Errors:  thrown as std::system_error, or set in a trailing std::error_code (and, without exceptions, in
 ///          `guard::error()` of the empty guard): `wrong_domain`, `duplicate_buffer`, `closed`, `invalid_lease`,
@@ -227,7 +227,7 @@ template <class... Args>
 }
 
 /// Locks all the buffers now, or none.
-/// Returns: the guard; an empty one whose `error()` is `errc::would_block` when somebody is in the way: that is not
+/// Returns: the guard; an empty one whose `error()` is `errc::would_block` when a buffer is not free: that is not
 ///          thrown, but set in a trailing std::error_code.
 /// Errors:  else as `lock`.
 /// Threads: any.

@@ -17,7 +17,7 @@ namespace dmasync::inline DMASYNC_ABI {
 /// Whether a lock of dma-bufs waits until the devices that work on them have finished.
 enum class fences : std::uint8_t {
     wait, ///< a reader for those that write, a writer for all (S12, S18)
-    /// Whoever locks looks after them. When a CPU's lock has to tell the kernel of a change (see `cpu_access`), the kernel
+    /// The caller looks after them. When a CPU's lock has to tell the kernel of a change (see `cpu_access`), the kernel
     /// waits for them all the same: on the calling thread, without a limit, in a `try_lock` too.
     ignore,
 };
@@ -51,7 +51,7 @@ static_assert(std::is_trivially_destructible_v<lock_options>);
 
 namespace detail {
 
-/// Options of the same id say the same, so that nobody has to look into them again: those of a lock that is given none, and
+/// Options of the same id say the same and need not be looked into again: those of a lock that is given none, and
 /// those of one lock_set.
 using options_id = std::uint64_t;
 inline constexpr options_id unidentified = 0;     // looked into every time

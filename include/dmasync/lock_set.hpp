@@ -25,7 +25,7 @@ namespace dmasync::inline DMASYNC_ABI {
 /// A named set of buffers with their accesses, locked every frame, say. It keeps its buffers alive.
 ///
 /// Locked by one acquisition at a time: while that waits or holds, the set can be neither locked again nor changed.
-/// Destroying the set leaves what it has locked, and who waits for it, as they are. It may outlive its domain.
+/// Destroying the set leaves what it has locked, and what waits for it, as they are. It may outlive its domain.
 /// Threads: one at a time; its guards are independent of it.
 /// Source:  S1, S2 (the sync object of the proposal).
 class lock_set {

@@ -15,14 +15,14 @@
 
 namespace dmasync::inline DMASYNC_ABI {
 
-/// Owns a mapping of memory into this process, or stands for memory that somebody else owns. Move-only.
+/// Owns a mapping of memory into this process, or stands for memory that is owned elsewhere. Move-only.
 ///
 /// Threads: one at a time, like a std::unique_ptr.
 class mapping {
 public:
     mapping() noexcept = default;
 
-    /// Memory of somebody else, which outlives this object.
+    /// Memory that is owned elsewhere, which outlives this object.
     [[nodiscard]] static mapping borrow(std::span<std::byte> memory) noexcept { return {memory, true, false}; }
 
     /// Maps `size` bytes of `fd`, for writing where that is allowed, else for reading.
@@ -71,7 +71,7 @@ private:
 
     std::span<std::byte> bytes_;
     bool writable_ = false;
-    bool owned_ = false; // invariant: then bytes_ is a mapping that nobody else unmaps
+    bool owned_ = false; // invariant: then bytes_ is a mapping that only this unmaps
 };
 
 } // namespace dmasync::inline DMASYNC_ABI

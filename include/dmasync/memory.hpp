@@ -101,7 +101,7 @@ private:
     return S_ISREG(info.st_mode) && ::fcntl(fd, F_GET_SEALS) >= 0;
 }
 
-/// Whether nobody can make a memory file shorter, now or later: a seal stays.
+/// Whether no process can make a memory file shorter, now or later: a seal stays.
 [[nodiscard]] inline bool is_shrink_sealed(int fd) noexcept {
     const int seals = ::fcntl(fd, F_GET_SEALS);
     return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;

@@ -28,7 +28,7 @@ struct task_result<task<T>> : std::type_identity<T> {};
 template <class Body, class... Args>
 using body_result = typename task_result<std::invoke_result_t<Body&, transaction&, Args&...>>::type;
 
-/// For those who cannot be thrown at.
+/// For callers that cannot be thrown at.
 template <class T>
 [[nodiscard]] T empty_result() noexcept {
     if constexpr (std::is_void_v<T> || std::is_default_constructible_v<T>) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file snapshot.hpp  Who holds what in a domain, and who waits for whom, at one moment.
+/// \file snapshot.hpp  What is held in a domain, and what waits for what, at one moment.
 ///
 ///     std::fputs(to_text(media.snapshot()).c_str(), stderr);                  // snapshot_text.hpp
 ///     file << to_json(media.snapshot());                                      // snapshot_json.hpp

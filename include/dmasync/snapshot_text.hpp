@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file snapshot_text.hpp  A snapshot as people read it: a table of buffers, with who holds and who waits below each.
+/// \file snapshot_text.hpp  A snapshot as people read it: a table of buffers, with the holds and the waits below each.
 
 #include <dmasync/detail/text_table.hpp>
 #include <dmasync/domain_snapshot.hpp>

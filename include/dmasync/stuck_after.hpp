@@ -18,7 +18,7 @@
 namespace dmasync::inline DMASYNC_ABI {
 
 /// For `domain_options::stuck`: a lock that has waited for others for `limit` is stuck, and is reported to `sink`, once. With
-/// an empty sink it is only counted. Who does not wait pays nothing for it.
+/// an empty sink it is only counted. A lock that does not wait pays nothing for it.
 ///
 /// It is found out where the domain's time passes: on its loop, or on a thread that is blocked in, or begins, a lock. Several
 /// that are found at once and wait for the same in the end are one report. Without memory for it nothing is said.

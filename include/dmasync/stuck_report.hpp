@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file stuck_report.hpp  Why a lock has waited for so long: who waits for whom, back to the one that does not move.
+/// \file stuck_report.hpp  Why a lock has waited for so long: the chain of waits, back to the one that does not move.
 ///
 ///     domain media{loop, {.stuck = stuck_after(1s)}};         // stuck_after.hpp; says so on standard error
 ///
@@ -25,10 +25,10 @@
 
 namespace dmasync::inline DMASYNC_ABI {
 
-/// Whether those who wait do so in a circle, which nobody's unlock will ever open.
+/// Whether the waits form a circle, which no unlock will ever open.
 enum class stuck_cycle : std::uint8_t {
     none,
-    /// Perhaps. To whom a hold belongs is not known to a domain, only what it is called: some hold on the circle has the
+    /// Perhaps. A domain does not know which user a hold belongs to, only its name: some hold on the circle has the
     /// name of a lock that waits, and was locked at another place.
     possible,
     /// Yes: each hold on it and the lock that waits belong together, by their transaction or by `lock_options::user`.
@@ -55,7 +55,7 @@ struct stuck_report {
 
     domain_snapshot seen; ///< the whole domain, then
 
-    /// From the lock that has waited for so long to who does not move, or to where the circle closes: its last one is then
+    /// From the lock that has waited for so long to the one that does not move, or to where the circle closes: its last one is then
     /// the acquisition that `chain[circle]` is.
     std::vector<link> chain;
     stuck_cycle cycle = stuck_cycle::none;
@@ -137,27 +137,27 @@ private:
     }
 
     [[nodiscard]] std::string next(const link& l) const {
-        const std::string who = name_of(of(l));
+        const std::string one = name_of(of(l));
         switch (l.how) {
-        case step::waits_before: return "behind " + who + ", which " + wait_of(l);
-        case step::also_waits: return "and " + who + " itself " + wait_of(l);
-        case step::perhaps_also_waits: return "and " + who + ", if it is the same one, " + wait_of(l);
-        default: return "behind " + who + ", which " + hold_of(l);
+        case step::waits_before: return "behind " + one + ", which " + wait_of(l);
+        case step::also_waits: return "and " + one + " itself " + wait_of(l);
+        case step::perhaps_also_waits: return "and " + one + ", if it is the same one, " + wait_of(l);
+        default: return "behind " + one + ", which " + hold_of(l);
         }
     }
 
     [[nodiscard]] std::string verdict() const {
-        const std::string who = name_of(of(report_.chain.back()));
+        const std::string one = name_of(of(report_.chain.back()));
         switch (report_.cycle) {
         case stuck_cycle::certain:
             return "a cycle: only a lease, a deadline or a stop request ends it. Lock all of it in one set, or in a "
                    "transaction";
         case stuck_cycle::possible:
-            return "a possible cycle: that " + who +
+            return "a possible cycle: that " + one +
                    " holds and waits is known by its name only. If so, lock all of it in one set, or in a transaction";
         case stuck_cycle::none: break;
         }
-        return who + (of(report_.chain.back()).state == acquisition_state::waiting
+        return one + (of(report_.chain.back()).state == acquisition_state::waiting
                           ? " is next"
                           : " does not move: nothing of its own waits in this domain");
     }

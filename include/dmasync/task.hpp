@@ -24,7 +24,7 @@ class task;
 
 namespace detail {
 
-/// What promises of all results share: who goes on when the task is done.
+/// What promises of all results share: what goes on when the task is done.
 ///
 /// A task starts inside its awaiter's `await_ready`, so that one that never suspends costs no stack, whatever the
 /// compiler makes of symmetric transfer. That leaves a race when it ends on another thread before the awaiter has
@@ -54,7 +54,7 @@ public:
         return ended_in_start_;
     }
 
-    /// Names who goes on; the awaiter has been suspended.
+    /// Names what goes on; the awaiter has been suspended.
     void continue_with(std::coroutine_handle<> h) noexcept {
         continuation_.store(h.address(), std::memory_order_release); // with successor
     }
@@ -137,7 +137,7 @@ private:
 ///
 /// Run by `loop.run(task)` or by awaiting it, once: twice, or after it has been moved from, prints a line and aborts. An exception that leaves it is thrown where it is awaited. A loop that
 /// awaits tasks that never suspend does not grow the stack.
-/// Threads: goes on wherever the last thing it awaited resumed it, and so does who awaits it.
+/// Threads: goes on wherever the last thing it awaited resumed it, and so does what awaits it.
 /// Traps:   pass state as parameters; a lambda's captures die with the lambda, not with the coroutine.
 template <class T = void>
 class [[nodiscard]] [[gnu::warn_unused]] task {
@@ -208,7 +208,7 @@ private:
         task& subject;
         event_loop& loop;
         bool done = false;                // the task has ended
-        detail::atomic<bool> left{false}; // and nobody uses the loop, or this object, on its account
+        detail::atomic<bool> left{false}; // and nothing uses the loop, or this object, on its account
     };
 
     struct awaiter_without_result : awaiter {

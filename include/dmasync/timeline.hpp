@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file timeline.hpp  What was held when, and who waited for whom: the records of a trace, put together.
+/// \file timeline.hpp  What was held when, and what waited for what: the records of a trace, put together.
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/trace.hpp>

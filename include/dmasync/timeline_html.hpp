@@ -115,7 +115,7 @@ private:
 
 } // namespace detail
 
-/// The timeline as an HTML page: buffers as rows, holds coloured by access, below them who waits, and for whom. It can be
+/// The timeline as an HTML page: buffers as rows, holds coloured by access, below them what waits, and for what. It can be
 /// zoomed and moved; a click on a slice tells everything about it; what is seen can be saved as an SVG picture.
 /// Whatever the names of buffers and sets are, they stay text.
 [[nodiscard]] inline std::string to_html(const timeline& t, std::string_view title = "dmasync timeline") {

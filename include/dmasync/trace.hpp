@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file trace.hpp  Records what happens to the buffers of domains: who locks what, who waits, and how it ends.
+/// \file trace.hpp  Records what happens to the buffers of domains: what is locked, what waits, and how it ends.
 ///
 ///     dmasync::trace_recorder recorder;
 ///     media.trace_to(recorder);
@@ -110,7 +110,7 @@ struct trace_log {
 };
 
 /// Keeps the latest records of each thread. A lock that is recorded takes no lock for it, allocates nothing and waits for
-/// nobody.
+/// no thread.
 ///
 /// Lifetime: outlives every domain that is traced to it, or `domain::stop_trace` is called before. Which memory it has is
 /// decided at the start: 128 bytes for each record, taken from the kernel as they are first written.

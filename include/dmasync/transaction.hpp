@@ -43,7 +43,7 @@ concept describes_part =
 /// keeps its age meanwhile, so that it is the oldest sooner or later, and the oldest never gives way. What it has may be
 /// used until it is given back. `run_transaction` does all that.
 ///
-/// `done()` makes it complete: a guard like any other, that nobody takes back. It is the last thing to do with it.
+/// `done()` makes it complete: a guard like any other, which is not taken back. It is the last thing to do with it.
 /// Everything has one lease, from the first lock on. When that runs out the buffers have been given away, and the next lock
 /// answers `errc::lease_expired`; `restart` or `unlock` begin anew.
 ///

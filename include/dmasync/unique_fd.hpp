@@ -40,7 +40,7 @@ public:
     }
 
 private:
-    int fd_ = -1; // invariant: -1, or open and owned by nobody else
+    int fd_ = -1; // invariant: -1, or open and owned by this alone
 };
 
 namespace detail {

@@ -56,7 +56,7 @@ private:
     // liburing's.
     static constexpr std::uint64_t wake_keys = detail::watch_table::key_limit;
     static constexpr std::uint64_t timer_keys = 2 * detail::watch_table::key_limit;
-    static constexpr std::uint64_t nobody =
+    static constexpr std::uint64_t no_operation =
         3 * detail::watch_table::key_limit; // its completion says nothing that matters
 
     uring_loop(uring_options options, std::error_code* ec) : wake_{failure_} {
@@ -100,7 +100,7 @@ private:
         if (!reaped_.empty()) { // by next_entry: fd() would not show them
             io_uring_sqe& sqe = next_entry();
             ::io_uring_prep_nop(&sqe);
-            sqe.user_data = nobody;
+            sqe.user_data = no_operation;
         }
         entered(::io_uring_submit(&ring_));
     }
@@ -122,7 +122,7 @@ private:
     void confirm() noexcept override { entered(::io_uring_get_events(&ring_)); }
 
     /// The kernel has answered. Some failures are mended by reaping and the next turn, EBUSY while completions overflow; others
-    /// come again: EBADF or EOPNOTSUPP when somebody has closed the ring, what a sandbox says when it has come to refuse it.
+    /// come again: EBADF or EOPNOTSUPP when the program has closed the ring, what a sandbox says when it has come to refuse it.
     /// Returns: whether the request may be made again.
     bool entered(int result) noexcept {
         const bool for_good = result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY;
@@ -168,7 +168,7 @@ private:
         if (timer_running_) {
             io_uring_sqe& sqe = next_entry();
             ::io_uring_prep_timeout_update(&sqe, &timer_end_, timer_keys | generation_, IORING_TIMEOUT_ABS);
-            sqe.user_data = nobody; // when it comes too late the timer's own completion is on its way
+            sqe.user_data = no_operation; // when it comes too late the timer's own completion is on its way
         } else {
             start_timer();
         }
@@ -198,7 +198,7 @@ private:
     void cancel_poll(std::uint64_t key) noexcept {
         io_uring_sqe& sqe = next_entry();
         ::io_uring_prep_poll_remove(&sqe, key);
-        sqe.user_data = nobody;
+        sqe.user_data = no_operation;
     }
 
     /// Keeps one poll of the wake descriptor under way.
@@ -221,7 +221,7 @@ private:
         if (timed) {
             io_uring_sqe& sqe = next_entry();
             ::io_uring_prep_timeout_remove(&sqe, timer_keys | generation_, 0);
-            sqe.user_data = nobody;
+            sqe.user_data = no_operation;
         }
         ++generation_;
         if (timed) { start_timer(); }

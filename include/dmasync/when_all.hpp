@@ -56,7 +56,7 @@ public:
         struct final_awaiter {
             explicit final_awaiter(join_counter& c) noexcept : counter{c} {}
             [[nodiscard]] bool await_ready() const noexcept { return false; }
-            /// Whoever is last resumes the waiter, which destroys the others: nothing of them is touched afterwards.
+            /// The last one resumes the waiter, which destroys the others: nothing of them is touched afterwards.
             void await_suspend(std::coroutine_handle<>) const noexcept {
                 join_counter& c = counter;
                 if (c.arrive()) { c.resume_waiter(); }
@@ -103,14 +103,14 @@ public:
     void await_resume() const noexcept {}
 
 private:
-    join_counter counter_; // before those who count
+    join_counter counter_; // before those that count
     std::array<arrival, sizeof...(Tasks)> arrivals_;
 };
 
 } // namespace detail
 
 /// Runs tasks beside each other: starts them in the order given, each until it first waits, and ends when all have.
-/// Errors:  the exception of the first task in that order that threw one, after all have ended; nobody is cancelled.
+/// Errors:  the exception of the first task in that order that threw one, after all have ended; none is cancelled.
 ///          std::bad_alloc before any is started. Destroying it while it waits destroys those that have not ended.
 /// Threads: starts all where it is awaited; goes on wherever the last one ended.
 template <std::same_as<task<>>... Tasks>

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file admission.hpp  Who may go: the policy by which sets of buffers are granted. Pure: no clock, thread, or I/O.
+/// \file admission.hpp  The policy by which sets of buffers are granted. Pure: no clock, thread, or I/O.
 ///
 /// A declared set is granted whole or waits holding nothing: its places in the queues of all its buffers are its claim.
-/// That leaves no way to deadlock, provided that nobody overtakes an older conflicting claim (rules of docs/design.md):
+/// That leaves no way to deadlock, provided that no claim overtakes an older one that conflicts with it (rules of docs/design.md):
 ///
 ///   R2  granted only if no holder and no *older* waiter conflicts, on any buffer of the set; newcomers are youngest
 ///   R4  a granted set is complete: it is never taken back here, only released, or revoked when its lease ends
 ///   R5  queues are ordered by ticket, not by arrival
 ///
 /// A transaction is granted one set after the other and holds meanwhile. It has its ticket from its first lock on, so that
-/// it may be older than those who wait, and passes them then; wounding.hpp says who gives way (R1).
+/// it may be older than those that wait, and passes them then; wounding.hpp says which one gives way (R1).
 ///
 /// Every buffer has two queues, of readers and of writers. Readers never exclude each other, so "does an older waiter
 /// conflict?" needs but the front of a queue, and granting needs no search:
 ///
 ///   a reader may go  <=>  no writer holds, and no waiting writer is older
-///   a writer may go  <=>  nobody holds, it is the first waiting writer, and no waiting reader is older
+///   a writer may go  <=>  nothing is held, it is the first waiting writer, and no waiting reader is older
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/deadlock_policy.hpp>
@@ -53,7 +53,7 @@ public:
         return errc{};
     }
 
-    /// The same for a set that nobody has anything to do with who would be in the way, nor any device.
+    /// The same for a set that has no conflicting claim, and no device, on any of its buffers.
     /// Returns: whether it was granted; nothing has changed otherwise.
     [[nodiscard, gnu::always_inline]] bool grant_idle(claim_node& c, std::span<const request> set) noexcept {
         std::uint32_t seen = 0;
@@ -108,7 +108,7 @@ public:
         return errc{};
     }
 
-    /// The same for the common case: one buffer, which nobody else has anything to do with, nor any device.
+    /// The same for the common case: one buffer that has no other claim and no device on it.
     /// `c` has room, and has been granted `before` buffers. Returns: whether it was granted; nothing has changed otherwise.
     template <access_mode Mode>
     [[nodiscard, gnu::always_inline]] bool try_extend_idle(claim_node& c, std::uint32_t before, transaction_node& t,
@@ -160,7 +160,7 @@ public:
         c.entries[0].mode = mode;
     }
 
-    /// Puts a claim that must wait for the one buffer it names into its queue. It is the youngest of all: nobody gives way
+    /// Puts a claim that must wait for the one buffer it names into its queue. It is the youngest of all: no claim gives way
     /// to it.
     void enqueue_one(claim_node& c) noexcept {
         DMASYNC_ASSERT(c.size == 1 && c.transaction == nullptr);
@@ -169,9 +169,9 @@ public:
         enter_queue(e, queue_of(e).back());
     }
 
-    /// Whether the next to go, now that a hold of one buffer has been released, is a writer who waits for that alone, and
-    /// there is nobody else to think of.
-    /// Returns: his claim; null otherwise.
+    /// Whether the next to go, now that a hold of one buffer has been released, is a writer that waits for that alone, and
+    /// no other claim is concerned.
+    /// Returns: its claim; null otherwise.
     [[nodiscard]] static claim_node* sole_successor(const claim_node& c) noexcept {
         const buffer_node& b = *c.entries[0].buffer;
         const bool for_writer =
@@ -183,7 +183,7 @@ public:
         return next.size == 1 && next.transaction == nullptr ? &next : nullptr;
     }
 
-    /// Grants it to him.
+    /// Grants the buffer to that writer.
     static void succeed(claim_node& next) noexcept {
         DMASYNC_ASSERT(next.size == 1 && next.transaction == nullptr);
         entry& e = next.entries[0];
@@ -216,7 +216,7 @@ public:
         from.size = 0;
     }
 
-    /// The claim of a transaction is complete (R4): nobody takes it back any more.
+    /// The claim of a transaction is complete (R4): it is not taken back any more.
     /// Returns: whether it still has all that it was granted.
     static bool complete(claim_node& c) noexcept {
         DMASYNC_ASSERT(c.transaction != nullptr);
@@ -226,7 +226,7 @@ public:
         return whole;
     }
 
-    /// Makes the sole reader of a buffer its writer; nobody waits for it, so nobody is overtaken.
+    /// Makes the sole reader of a buffer its writer; no claim waits for the buffer, so none is overtaken.
     /// Returns: whether that was possible.
     [[nodiscard]] static bool try_upgrade(entry& e) noexcept {
         buffer_node& b = *e.buffer;
@@ -247,7 +247,7 @@ public:
     }
 
     /// Ends a hold.
-    /// Returns: whether `pass_on` has to follow: somebody waits for one of its buffers, or one is an orphan.
+    /// Returns: whether `pass_on` has to follow: a claim waits for one of its buffers, or one is an orphan.
     [[nodiscard]] static bool release(const claim_node& c) noexcept {
         if (c.transaction != nullptr) { forget_unfinished(c); }
         std::uint32_t seen = 0;
@@ -320,7 +320,7 @@ private:
     /// Grants `set` to `c`, as its entries from `first` on, if each `is_free(request)`.
     /// Returns: null, or the first that is not to be had. Those before it are marked then.
     ///
-    /// A buffer that stands twice in a set shows when it is looked for: a writer finds himself in his own way. Readers do
+    /// A buffer that stands twice in a set shows when it is looked for: a writer conflicts with its own mark. Readers do
     /// not, so they leave the number of the attempt.
     template <class IsFree>
     [[nodiscard, gnu::always_inline]] const request* append(claim_node& c, std::uint32_t first,
@@ -453,10 +453,10 @@ private:
         out.ready.push_back(c);
     }
 
-    /// After a claim with access `left` has left `b`, be it its hold or its queue: considers, oldest first, everybody
-    /// who may have been waiting for that.
+    /// After a claim with access `left` has left `b`, be it its hold or its queue: considers, oldest first, every
+    /// claim that may have been waiting for that.
     ///
-    /// Cost: constant after a reader, and while a writer holds or the buffer is closed: nobody may go then. When a writer
+    /// Cost: constant after a reader, and while a writer holds or the buffer is closed: none may go then. When a writer
     /// leaves, be it the last holder or a waiter, one step for each reader that was waiting for it, up to the next waiting
     /// writer. Such a reader is looked at again only when that one leaves as well, before the reader could go.
     void promote(buffer_node& b, access_mode left, decisions& out) const noexcept {

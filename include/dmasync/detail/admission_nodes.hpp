@@ -38,13 +38,13 @@ using entry_list = intrusive_list<entry, place_tag>;
 
 /// The policy's part of a buffer.
 struct buffer_node {
-    // `state` says all that an uncontended lock must know, in one word: without the last two, 0 is free for anybody.
+    // `state` says all that an uncontended lock must know, in one word: without the last two, 0 is free for any claim.
     static constexpr std::uint32_t reader = 1; // times the number of readers that hold it
     static constexpr std::uint32_t readers = (1U << 26U) - 1U;
     static constexpr std::uint32_t writer = 1U << 26U;         // a writer holds it
     static constexpr std::uint32_t waiting_reader = 1U << 27U; // mirrors !waiting_readers.empty()
     static constexpr std::uint32_t waiting_writer = 1U << 28U; // mirrors !waiting_writers.empty()
-    static constexpr std::uint32_t closed = 1U << 29U;         // nobody is granted it any more
+    static constexpr std::uint32_t closed = 1U << 29U;         // it is not granted any more
     static constexpr std::uint32_t orphan = 1U << 30U;         // no handle is left: dies when it is idle
     static constexpr std::uint32_t dma_buf = 1U << 31U; // fixed: devices reach it, so a grant is not all there is
     static constexpr std::uint32_t held = readers | writer;
@@ -56,7 +56,7 @@ struct buffer_node {
     const admission* home; // fixed
     std::uint32_t state;
     std::uint32_t waiters = 0;     // the length of both queues
-    std::uint64_t past_tokens = 0; // even: grows as a writer's hold ends, and a reader's against his will
+    std::uint64_t past_tokens = 0; // even: grows as a writer's hold ends, and as a reader's is taken away
     access_mode last{};            // of the hold that ended last; none of the six when there was none
     std::uint64_t attempt = 0;     // the last admission that touched it: finds duplicates without a search
     entry_list waiting_readers;
@@ -139,7 +139,7 @@ struct claim_node : list_hook<ready_tag> {
     return static_cast<std::int64_t>(a - b) < 0;
 }
 
-/// Whether somebody who is older than `ticket` waits for a buffer in a way that conflicts with this access.
+/// Whether a claim that is older than `ticket` waits for a buffer in a way that conflicts with this access.
 [[nodiscard]] inline bool is_awaited_by_older(const buffer_node& b, access_mode mode, std::uint64_t ticket) noexcept {
     const auto is_older = [ticket](const entry* e) { return e != nullptr && older(e->claim->ticket, ticket); };
     return is_older(b.waiting_writers.front()) || (is_write(mode) && is_older(b.waiting_readers.front()));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file buffer_marks.hpp  What those who hold a buffer, and those who wait for it, leave on it. Pure, like admission.hpp.
+/// \file buffer_marks.hpp  What claims that hold a buffer, or wait for it, leave on it. Pure, like admission.hpp.
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/detail/admission_nodes.hpp>
@@ -11,7 +11,7 @@
 
 namespace dmasync::inline DMASYNC_ABI::detail {
 
-// ---- of who holds ----------------------------------------------------------------------------------------------------
+// ---- of holds --------------------------------------------------------------------------------------------------------
 
 /// Whether a newcomer may have a buffer. Every waiter is older than a newcomer.
 [[nodiscard]] inline bool is_free_for_newcomer(const request& r) noexcept {
@@ -20,7 +20,7 @@ namespace dmasync::inline DMASYNC_ABI::detail {
     return (r.buffer->state & (is_write(r.mode) ? bars_writer : bars_reader)) == 0;
 }
 
-/// Whether nobody and nothing could keep anybody from it, nor any device reach it.
+/// Whether nothing could keep a claim from it, nor any device reach it.
 [[nodiscard, gnu::always_inline]] inline bool is_idle(const buffer_node& b, access_mode mode) noexcept {
     constexpr std::uint32_t bars_reader =
         buffer_node::writer | buffer_node::waiting_writer | buffer_node::closed | buffer_node::dma_buf;
@@ -54,7 +54,7 @@ inline void undo_mark(buffer_node& b, access_mode mode) noexcept {
     b.state -= weight(mode);
 }
 
-// ---- of who waits ----------------------------------------------------------------------------------------------------
+// ---- of waits --------------------------------------------------------------------------------------------------------
 
 [[nodiscard]] inline bool before(const entry& a, const entry& b) noexcept {
     return older(a.claim->ticket, b.claim->ticket);
@@ -78,7 +78,7 @@ inline void enter_queue(entry& e, entry* position) noexcept {
     e.buffer->state |= waiting_bit(e);
 }
 
-/// The same, before those who are younger.
+/// The same, before those that are younger.
 inline void enter_queue(entry& e) noexcept {
     const entry_list& q = queue_of(e);
     entry* position = q.back();

@@ -27,8 +27,8 @@ namespace dmasync::inline DMASYNC_ABI::detail {
 /// A view is stale at first, and after a device's write. A bracket for reading is closed before one for writing is
 /// opened, so that each END has a START of its own direction: the exporter cleans what was announced, nothing else.
 /// The state changes after the kernel has answered: readers that share a buffer either find its bracket open or wait
-/// for whoever is opening it.
-/// Threads: any; each by who holds the buffer with the access it announces.
+/// for the thread that is opening it.
+/// Threads: any that hold the buffer with the access announced.
 /// Source:  S8, S14; kernel Documentation/driver-api/dma-buf.rst, "CPU access to DMA buffer objects".
 class cpu_bracket {
 public:
@@ -59,7 +59,7 @@ public:
         state_.fetch_or(is_write(a) ? open_write : open_read, std::memory_order_release); // with enter
     }
 
-    /// Closes what is open. For the end of the buffer: there is nobody left to tell of an error.
+    /// Closes what is open. For the end of the buffer: nothing is left that could be told of an error.
     void close(int fd) noexcept {
         const std::lock_guard guard{kernel_};
         std::uint64_t uncounted = 0;
@@ -85,7 +85,7 @@ private:
     }
 
     [[nodiscard]] std::error_code give_to_cpu(int fd, access_mode a, std::uint64_t& told) noexcept {
-        if (is_prepared(state_.load(std::memory_order_relaxed), a)) { return {}; } // by who was faster
+        if (is_prepared(state_.load(std::memory_order_relaxed), a)) { return {}; } // by a faster thread
         std::error_code ec = end_open(fd, told);
         if (!ec) {
             ++told;

@@ -38,7 +38,7 @@ private:
 
     static constexpr unsigned unit_bits = 20; // durations are told apart in units of 2^20 ns, about a millisecond
     static constexpr std::uint32_t list_count = 32;
-    static constexpr std::uint32_t endless = list_count; // one more list, which nobody looks through
+    static constexpr std::uint32_t endless = list_count; // one more list, which is never looked through
     static constexpr std::chrono::nanoseconds longest{std::int64_t{1} << 62U};
 
     /// List 0 is for durations below one unit, list i for 2^(i-1) units and above, the last one for all the rest.
@@ -54,11 +54,11 @@ private:
 
 /// Keeps `T`s, which derive from `timed`, by *duration*: one list for every power of two, each in order of entry.
 ///
-/// Most things leave long before their time, so nothing is sorted when they enter. Within a list nobody's time comes
+/// Most things leave long before their time, so nothing is sorted when they enter. Within a list no time comes
 /// before its entry plus the list's shortest duration: a search may stop at the first one for which that is too late.
 /// What is known to have no end when it enters is in none that is searched.
 ///
-/// Whoever reads the clock seldom enters things without a time, and says later what time it is: they begin then.
+/// A caller that reads the clock seldom enters things without a time, and says later what time it is: they begin then.
 /// Threads: one at a time.
 template <class T>
 class deadline_book {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file detached.hpp  A coroutine that nobody awaits.
+/// \file detached.hpp  A coroutine that is not awaited.
 
 #include <dmasync/version.hpp>
 
@@ -9,7 +9,7 @@
 
 namespace dmasync::inline DMASYNC_ABI::detail {
 
-/// A coroutine that nobody awaits: what starts a task from outside of all coroutines.
+/// A coroutine that is not awaited: what starts a task from outside of all coroutines.
 struct detached {
     struct promise_type {
         [[nodiscard]] detached get_return_object() const noexcept { return {}; }

@@ -14,21 +14,21 @@
 
 namespace dmasync::inline DMASYNC_ABI::detail {
 
-struct inspector; // of tests: sees what nobody else can
+struct inspector; // of tests: sees what is private
 
 /// A spin lock that can be *biased* towards one thread, its owner: that one locks and unlocks by plain stores.
 ///
 /// Most domains are used by the thread of their loop alone, most of the time; an atomic read-modify-write, which drains the
 /// processor's pipeline, is then a third of a whole lock and unlock. So a thread that has used the lock many times in a row,
-/// and nobody else meanwhile, is given the bias. The first other one that comes revokes it:
+/// and no other thread meanwhile, is given the bias. The first other one that comes revokes it:
 ///
-///   owner: inside = 1; [compiler fence]; is the bias still mine?      others: bias = nobody; [process fence]; inside == 0?
+///   owner: inside = 1; [compiler fence]; is the bias still mine?      others: bias = none;   [process fence]; inside == 0?
 ///
-/// Of the two, whoever looks second sees what the other has stored: the process fence (membarrier) makes the owner's plain
+/// Of the two, the one that looks second sees what the other has stored: the process fence (membarrier) makes the owner's plain
 /// store and load as good as if there were a full fence between them. A revocation costs microseconds, so the bias is given
 /// again only after many times as many uses as before.
 ///
-/// A *single-threaded* one is the owner's for good, and nobody else's: no atomic operations, and misuse is noticed.
+/// A *single-threaded* one is the owner's alone, for good: no atomic operations, and misuse is noticed.
 ///
 ///   `inside` has one writer ever, the first thread that was given the bias: an attempt of a former owner, taken away by the
 ///   scheduler between its two looks, would otherwise wipe out what the next one has stored.
@@ -58,7 +58,7 @@ public:
     [[nodiscard, gnu::always_inline]] bool lock_biased() noexcept {
         const thread_id me = this_thread_id();
         if (owner_.load(std::memory_order_relaxed) != me) [[unlikely]] { return false; }
-        if (exclusive_) [[unlikely]] { return true; } // nobody else ever looks
+        if (exclusive_) [[unlikely]] { return true; } // no other thread ever looks
         inside_.store(1, std::memory_order_relaxed);
         compiler_fence();
         if (owner_.load(std::memory_order_relaxed) == me) [[likely]] { return true; }
@@ -88,7 +88,7 @@ public:
     /// Whether it is single-threaded.
     [[nodiscard]] bool is_exclusive() const noexcept { return exclusive_; }
 
-    /// Whether another thread has had it in the last thousand times. For whoever is inside.
+    /// Whether another thread has had it in the last thousand times. For the thread that is inside.
     [[nodiscard]] bool is_shared_lately() const noexcept { return !biased_ && uses_ < uses_before_bias; }
 
 private:
@@ -129,7 +129,7 @@ private:
         shared_.unlock();
     }
 
-    /// Inside the shared lock: nobody else revokes, and the owner does not come in anew.
+    /// Inside the shared lock: no other thread revokes, and the owner does not come in anew.
     [[gnu::noinline]] void revoke() noexcept {
         owner_.store(thread_id{}, std::memory_order_relaxed);
         if (!process_fence()) { misuse("a sandbox has taken membarrier(2) from a process that uses it"); }
@@ -139,13 +139,13 @@ private:
 
     atomic<thread_id> owner_{thread_id{}}; // whose the bias is
     atomic<unsigned> inside_{0};           // the owner is inside, or about to see whether it still may be
-    bool biased_;                          // whoever is inside is so as the owner; under the lock
+    bool biased_;                          // the thread that is inside is so as the owner; under the lock
     const bool exclusive_;
     std::uint32_t uses_wanted_; // in a row, before the bias is given
     std::uint32_t uses_ = 0;    // by `last_user_`, in a row; under the lock
     thread_id last_user_{};
     thread_id candidate_{}; // the one that may ever have the bias
-    spin_lock shared_;      // of everybody while there is no owner
+    spin_lock shared_;      // of all threads while there is no owner
 };
 
 } // namespace dmasync::inline DMASYNC_ABI::detail

@@ -41,10 +41,10 @@ public:
 
     [[nodiscard]] domain_snapshot look() { return look(false); }
 
-    /// The same, by whom those that are stuck are going to be reported.
+    /// The same, for the report of those that are stuck.
     [[nodiscard]] domain_snapshot look_for_stuck() { return look(true); }
 
-    /// Who is, of the snapshot: each is seen here once, and by one.
+    /// Those that are stuck, of the snapshot: each is seen here once.
     [[nodiscard]] const std::vector<std::size_t>& stuck() const noexcept { return stuck_; }
 
 private:
@@ -172,7 +172,7 @@ private:
         v.reserve(size + size / 4 + 16);
     }
 
-    /// Who holds comes first, in order of time; then who waits, in order of age.
+    /// Holds come first, in order of time; then waits, in order of age.
     void sort() {
         std::sort(claims_.begin(), claims_.end(), [](const claim_record& a, const claim_record& b) {
             const bool a_waits = a.state == phase::waiting;

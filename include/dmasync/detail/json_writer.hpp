@@ -15,7 +15,7 @@
 
 namespace dmasync::inline DMASYNC_ABI::detail {
 
-/// Whoever calls sees to the order of calls: a value for each key, an end for each beginning. Commas come by themselves.
+/// The caller sees to the order of calls: a value for each key, an end for each beginning. Commas come by themselves.
 class json_writer {
 public:
     json_writer& begin_object() { return begin('{'); }

@@ -26,7 +26,7 @@ namespace dmasync::inline DMASYNC_ABI {
 
 /// One acquisition by one caller: what all forms of locking have in common.
 ///
-/// It asks at once, and waits only when it must. While it waits, three others may settle it: whoever releases the
+/// It asks at once, and waits only when it must. While it waits, three others may settle it: the one that releases the
 /// buffers, the deadline, and a stop request. The domain's lock decides which; the waiter is told once.
 class lock_operation {
 public:
@@ -95,7 +95,7 @@ public:
         if (is_granted()) { detail::fence_waits::block(*asked_.mine, stop()); }
     }
 
-    /// For those who do not wait: what is granted but not ready is given back.
+    /// For callers that do not wait: what is granted but not ready is given back.
     void try_only() noexcept {
         static_cast<void>(try_now(true));
         if (is_granted()) { give_back(); }
@@ -134,7 +134,7 @@ public:
         return detail::transactions::end_wait_again(*transaction_, *std::exchange(asked_.mine, nullptr));
     }
 
-    /// The same for those to whom it is no failure that the set is not free.
+    /// The same where a set that is not free is no failure.
     template <class Guard = guard>
     [[nodiscard]] Guard take_tried() {
         if (asked_.why == errc::would_block && ec_ == nullptr) {

@@ -10,7 +10,7 @@
 
 namespace dmasync::inline DMASYNC_ABI::detail {
 
-struct inspector; // of tests: sees what nobody else can
+struct inspector; // of tests: sees what is private
 
 /// One compare-and-swap to lock, one plain store to unlock. A thread that has to wait backs off.
 ///

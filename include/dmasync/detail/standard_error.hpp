@@ -48,7 +48,7 @@ private:
     sigset_t mask_before_{};
 };
 
-/// Whether the descriptor is a file of memory: text in there would be a part of somebody's picture.
+/// Whether the descriptor is a file of memory: text in there would be a part of a picture.
 [[nodiscard]] inline bool is_nameless_memory(int fd) noexcept {
     std::array<char, 32> path{};
     std::array<char, 16> target{};

@@ -38,7 +38,7 @@ public:
 
     /// The function will not be called any more. Waits for a stop request that is being made on another thread just now.
     void cancel() noexcept {
-        on_stop_.reset(); // first: from here on nobody posts
+        on_stop_.reset(); // first: from here on nothing is posted
         message* m = std::exchange(message_, nullptr);
         if (m == nullptr) { return; }
         if (m->under_way) {

@@ -18,7 +18,7 @@
 namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Explains waits of one snapshot. A graph: an acquisition that waits leads to those in its way, and a hold to what waits
-/// on behalf of the same user, where that is known. Who leads nowhere does not move.
+/// on behalf of the same user, where that is known. One that leads nowhere does not move.
 class stuck_finder {
 public:
     explicit stuck_finder(const domain_snapshot& seen) : seen_{seen} {
@@ -198,7 +198,7 @@ private:
         return age_of_b && (!age_of_a || *age_of_a > *age_of_b);
     }
 
-    /// Everybody whose waits lead to `culprit`.
+    /// All those whose waits lead to `culprit`.
     [[nodiscard]] std::vector<bool> all_behind(std::size_t culprit) const {
         std::vector<std::vector<std::size_t>> behind(seen_.acquisitions.size());
         for (std::size_t i = 0; i < behind.size(); ++i) {

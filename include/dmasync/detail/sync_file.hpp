@@ -30,7 +30,7 @@ namespace dmasync::inline DMASYNC_ABI::detail {
 }
 
 /// Whether all that the fence stands for has ended, well or not.
-/// Asked by poll(2), for that makes the kernel look: the status of a fence that nobody has polled may stay 0 for ever.
+/// Asked by poll(2), for that makes the kernel look: the status of a fence that has never been polled may stay 0 for ever.
 /// Source: kernel drivers/dma-buf/dma-fence-array.c, dma_fence_array_signaled.
 [[nodiscard]] inline bool fence_ended(int fd) noexcept { return poll_now(fd, POLLIN) != 0; }
 

@@ -80,7 +80,7 @@ inline void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_ord
 }
 
 /// Every thread of the process passes a full fence between the call and the return, wherever it is: some microseconds. So
-/// those who do something often need no more than a `compiler_fence`, if those who do the opposite seldom have this.
+/// threads that do one thing often need no more than a `compiler_fence`, if threads that do the opposite seldom have this.
 /// Returns: whether it was made; a sandbox may have come to refuse it.
 /// Source: membarrier(2).
 [[nodiscard]] inline bool process_fence() noexcept {
@@ -96,7 +96,7 @@ template <class T>
 /// Called where the only thread of a single-threaded lock leaves it, which stores nothing. For a checker.
 inline void left_exclusive(const void* /*word*/) noexcept {}
 
-/// For how many `spin_hint`s who finds a lock taken waits at first: some hundreds of nanoseconds to two microseconds. The other
+/// For how many `spin_hint`s a thread that finds a lock taken waits at first: some hundreds of nanoseconds to two microseconds. The other
 /// one gets so much done meanwhile that it pays to have moved the lock, and what is behind it, from processor to processor.
 inline constexpr unsigned spins_at_first = 32;
 
@@ -104,7 +104,7 @@ inline constexpr unsigned spins_at_first = 32;
 /// takes the kernel to wake a thread.
 inline constexpr unsigned looks_before_sleep = 400;
 
-/// How often whoever finds a set held by another thread looks again before he queues (domain_state).
+/// How often a caller that finds a set held by another thread looks again before it queues (domain_state).
 inline constexpr unsigned looks_before_queue = 6;
 
 /// How often in a row one thread has a lock to itself before it is given the bias (domain_lock).
@@ -149,7 +149,7 @@ inline void futex_wait(const futex_word& word, std::uint32_t expected, std::chro
     ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, &timeout, nullptr, 0);
 }
 
-/// Wakes the threads that sleep on `word`. The word may be gone by now: then this wakes nobody, or somebody for no reason.
+/// Wakes the threads that sleep on `word`. The word may be gone by now: then this wakes no thread, or one for no reason.
 inline void futex_wake(const futex_word& word) noexcept {
     ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }

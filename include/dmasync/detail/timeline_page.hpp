@@ -78,7 +78,7 @@ inline constexpr std::string_view timeline_page_body = R"html(<header><h1 id="ti
 <div id="legend"></div>
 <main><svg id="axis" height="24"></svg><svg id="chart"></svg></main>
 <section id="details" aria-live="polite"><span class="dim">Wheel: zoom. Drag: move. Shift and drag, or drag on the scale:
-zoom to what is marked. Click on a slice: what it was, and who was waited for.</span></section>
+zoom to what is marked. Click on a slice: what it was, and what was waited for.</span></section>
 <noscript>This page draws with JavaScript; it loads nothing.</noscript>
 )html";
 
@@ -471,7 +471,7 @@ function choose(index) {
     ["lasted", duration(s.until - s.begin)],
     ["waited", ...(s.kind === HOLD ? [s.waited ? duration(s.waited) : "not at all"] : []),
       ...(s.kind === HOLD && waits.length ? [", for ", ...links(waits.flatMap(blockers), nameOf)] : [])],
-    ["for whom", ...(s.kind === WAIT ? links(blockers(s), o => nameOf(o) + " (" + ACCESS[o.mode] + ")") : [])],
+    ["waits for", ...(s.kind === WAIT ? links(blockers(s), o => nameOf(o) + " (" + ACCESS[o.mode] + ")") : [])],
     ["ended by", ENDS[s.end] + (s.why ? ": " + data.whys[s.why] : "")],
     ["thread", threadOf(s.beginThread)],
     ["ended on", s.end > 1 && s.endThread !== s.beginThread ? threadOf(s.endThread) : ""],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file trace_ring.hpp  The latest records of one thread: written by it alone, read by anybody at any time.
+/// \file trace_ring.hpp  The latest records of one thread: written by it alone, read by any thread at any time.
 
 #include <dmasync/version.hpp>
 
@@ -34,7 +34,7 @@ namespace dmasync::inline DMASYNC_ABI::detail {
 ///     writes the words (release)     b = begun_
 ///     done_ = n + 1    (release)     the copy is m's <=> b <= m + capacity = n
 ///
-/// Whoever has read a word of n sees begun_ > n, and drops the copy.
+/// A reader that has read a word of n sees begun_ > n, and drops the copy.
 /// Threads: `push` by the owner, everything else by any.
 template <class T>
 class trace_ring {
@@ -52,8 +52,8 @@ public:
 
     /// Makes the calling thread the owner, if there is none.
     [[nodiscard]] bool claim(std::uint32_t thread) noexcept {
-        std::uint32_t nobody = 0;
-        if (!owner_.compare_exchange_strong(nobody, thread, std::memory_order_relaxed)) { return false; }
+        std::uint32_t unowned = 0;
+        if (!owner_.compare_exchange_strong(unowned, thread, std::memory_order_relaxed)) { return false; }
         std::array<char, sizeof name_> text{};
         ::prctl(PR_GET_NAME, text.data());
         const auto halves = std::bit_cast<std::array<std::uint64_t, 2>>(text);
@@ -70,7 +70,7 @@ public:
     }
 
     void push(const T& record) noexcept {
-        const std::uint64_t n = done_.load(std::memory_order_relaxed); // nobody else changes it
+        const std::uint64_t n = done_.load(std::memory_order_relaxed); // no other thread changes it
         begun_.store(n + 1, std::memory_order_relaxed);                // the words' release keeps it before them
         if (capacity_ != 0) {
             const auto from = std::bit_cast<std::array<std::uint64_t, words>>(record);

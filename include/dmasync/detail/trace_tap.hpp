@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file trace_tap.hpp  Where a domain says what happens in it, for whoever records that.
+/// \file trace_tap.hpp  Where a domain says what happens in it, for a recorder.
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/deadlock_policy.hpp>
@@ -22,7 +22,7 @@
 
 namespace dmasync::inline DMASYNC_ABI::detail {
 
-/// Each function says that something has happened just now. Nobody listens most of the time: then it is one look at a word
+/// Each function says that something has happened just now. No recorder listens most of the time: then it is one look at a word
 /// beside the domain's lock. What is done for a listener is kept out of the callers' code.
 ///
 /// Threads: every member under the domain's lock, unless it says otherwise.
@@ -30,7 +30,7 @@ class trace_tap {
 public:
     explicit trace_tap(const event_loop& loop) noexcept : loop_{loop} {}
 
-    /// From now on `r` records; null for nobody. It outlives its being listened to.
+    /// From now on `r` records; null for none. It outlives its being listened to.
     void attach(trace_recorder* r) noexcept {
         if constexpr (trace_is_compiled_in) { recorder_.store(r, std::memory_order_relaxed); }
     }
@@ -66,7 +66,7 @@ public:
         if (is_on() && c.state_now() != phase::idle) [[unlikely]] { record_set(trace_kind::gave_up, c, 0, why, 0); }
     }
 
-    /// A set was asked for in vain, and nobody waits for it.
+    /// A try_lock failed; nothing was queued.
     void refused(std::span<const request> set, const name& label, failure why) const noexcept {
         if (is_on()) [[unlikely]] { record_refusal(set, label, why); }
     }

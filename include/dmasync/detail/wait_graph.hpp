@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file wait_graph.hpp  Who is directly in whose way, read from the holders and the queues of a snapshot.
+/// \file wait_graph.hpp  Which claim is directly in the way of which, read from the holders and the queues of a snapshot.
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/domain_snapshot.hpp>
@@ -19,24 +19,24 @@ namespace dmasync::inline DMASYNC_ABI::detail {
 ///   a writer waits for all readers between it and the last writer before it; without readers there, for that writer; and
 ///   without a writer before it, for all that hold, too.
 inline void find_obstacles(domain_snapshot& s) {
-    constexpr std::size_t nobody = static_cast<std::size_t>(-1);
+    constexpr std::size_t none = static_cast<std::size_t>(-1);
     for (const domain_snapshot::buffer& b : s.buffers) {
-        std::size_t last_writer = nobody;
+        std::size_t last_writer = none;
         std::vector<std::size_t> readers; // since then
         for (const domain_snapshot::use& w : b.waiters) {
             std::vector<std::size_t>& obstacles = s.acquisitions[w.acquisition].waits_for;
-            if (last_writer == nobody) {
+            if (last_writer == none) {
                 for (const domain_snapshot::use& h : b.holders) {
                     if (conflict(w.mode, h.mode)) { obstacles.push_back(h.acquisition); }
                 }
             }
             if (!is_write(w.mode)) {
-                if (last_writer != nobody) { obstacles.push_back(last_writer); }
+                if (last_writer != none) { obstacles.push_back(last_writer); }
                 readers.push_back(w.acquisition);
                 continue;
             }
             obstacles.insert(obstacles.end(), readers.begin(), readers.end());
-            if (readers.empty() && last_writer != nobody) { obstacles.push_back(last_writer); }
+            if (readers.empty() && last_writer != none) { obstacles.push_back(last_writer); }
             readers.clear();
             last_writer = w.acquisition;
         }

@@ -2,14 +2,14 @@
 #pragma once
 /// \file wounding.hpp  How transactions are kept from waiting for each other in a circle. Pure, like admission.hpp.
 ///
-/// A declared set holds nothing while it waits, so nobody's wait depends on it. A transaction holds while it waits. Two
+/// A declared set holds nothing while it waits, so no wait depends on it. A transaction holds while it waits. Two
 /// rules keep its waits from closing a circle; a domain has one of them:
 ///
-///   wound-wait   who begins to wait wounds every younger transaction that has what he wants and is not complete (R1), be
-///                it as a reader, and whether he holds anything or not. So a wait goes from younger to older, to who is
-///                complete, or to who has been wounded and will give back (S8).
+///   wound-wait   a claim that begins to wait wounds every younger incomplete transaction that has what it wants (R1), be
+///                it as a reader, and whether it holds anything or not. So a wait goes from younger to older, to one
+///                that is complete, or to one that has been wounded and will give back (S8).
 ///   wait-die     a transaction that has something and would have to wait for an older one, incomplete or itself waiting,
-///                is wounded in its place. So whoever has something waits for younger ones, or for who is complete.
+///                is wounded instead. So one that has something waits for younger ones, or for complete ones.
 ///
 /// A transaction is wounded once until it has given back; one that is complete is never wounded (R4, S4).
 /// Source: Rosenkrantz, Stearns, Lewis: System Level Concurrency Control for Distributed Database Systems, 1978; kernel
@@ -63,7 +63,7 @@ inline void kill_younger(const entry_list& queue, std::uint64_t ticket, decision
     }
 }
 
-/// Wait-die: somebody of this age waits for these, or has been granted them and is not complete.
+/// Wait-die: a claim of this age waits for these, or has been granted them and is not complete.
 inline void kill_younger_waiters(std::span<const entry> set, std::uint64_t ticket, decisions& out) noexcept {
     for (const entry& e : set) {
         kill_younger(e.buffer->waiting_writers, ticket, out);

@@ -36,7 +36,7 @@ enum class phase : std::uint8_t {
     idle,     ///< in the pool, or being prepared
     waiting,  ///< in the queues
     fenced,   ///< granted; waits on its loop for the fences of devices before it is handed over
-    entering, ///< granted or about to be released; a thread tells the kernel so, and nobody takes it away meanwhile
+    entering, ///< granted or about to be released; a thread tells the kernel so, and it is not taken away meanwhile
     held,     ///< granted and handed over, not yet released
     lent,     ///< held for a device that is at work: not given away when its lease ends
     expired,  ///< was held; the lease has run out

@@ -24,7 +24,7 @@ public:
     }
 
     /// Locks.
-    /// Returns: the time of that. The clock is read before, so that nobody waits for it.
+    /// Returns: the time of that. The clock is read before, so that no thread waits for it.
     [[nodiscard, gnu::always_inline]] static time_point lock(domain_state& d) noexcept {
         if (d.has_virtual_time) [[unlikely]] {
             d.lock.lock();

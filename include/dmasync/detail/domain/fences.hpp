@@ -168,7 +168,7 @@ private:
         return true;
     }
 
-    /// Nobody else can reach a claim that is entering: no lock is needed to call the kernel.
+    /// No other thread can reach a claim that is entering: the kernel is called without the lock.
     static failure open_brackets(claim& c, std::uint64_t& counter) noexcept {
         brackets::count n;
         const failure f = brackets::open(c, n);
