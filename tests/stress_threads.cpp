@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// Two loops on two threads, and a thread without a loop, share the buffers of one domain: with random sets, leases that
-/// run out, deadlines and stop requests. Who holds a buffer changes plain memory, so that the thread sanitizer sees what
+/// run out, deadlines and stop requests. A holder of a buffer changes plain memory, so that the thread sanitizer sees what
 /// the counts do not.
 #include <dmasync/domain.hpp>
 #include <dmasync/lock.hpp>
@@ -41,7 +41,7 @@ struct tally {
     std::uint64_t timed_out = 0;
     std::uint64_t cancelled = 0;
     std::uint64_t others = 0; // of which there are none
-    std::uint64_t torn = 0;   // a buffer in the middle of a change of somebody else's
+    std::uint64_t torn = 0;   // a buffer in the middle of another's change
 };
 
 struct contents {
@@ -98,7 +98,7 @@ void count_failure(std::error_code ec, tally& mine) {
     }
 }
 
-/// What a participant waits with, for somebody else to end it.
+/// What a participant waits with, for another one to end it.
 class shared_stop {
 public:
     std::stop_token renew() {

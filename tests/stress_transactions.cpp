@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// Threads lock many objects in transactions, in the spirit of the kernel's stress of ww_mutex (test-ww_mutex.c): the same
 /// sixteen in an order of each thread's own, the same with what was contended first, and a mixture over 4,095. Unlike
-/// there, that nobody shares what he must not is checked at every lock, not only what the calls return. One more thread
+/// there, that nothing is shared that must not be is checked at every lock, not only what the calls return. One more thread
 /// takes snapshots all the time, and every one of them has to show a state that can be.
 ///
 /// DMASYNC_STRESS_SECONDS: for how long each goes on; without it, for some thousands of transactions.
@@ -36,7 +36,7 @@ using namespace dmasync;
 
 namespace {
 
-/// Something that is locked, and what shows who is in it.
+/// Something that is locked, and what shows which ones are in it.
 struct object {
     explicit object(buffer b) : handle{std::move(b)} {}
 
@@ -100,7 +100,7 @@ public:
 
 private:
     std::vector<std::byte> memory_ = std::vector<std::byte>(4096);
-    made_event_loop loop_ = make_event_loop(); // nobody runs it: the threads block
+    made_event_loop loop_ = make_event_loop(); // it is not run: the threads block
     domain media_;
 };
 

@@ -100,7 +100,7 @@ public:
         }
     }
 
-    /// S1, and that nobody waits who could go.
+    /// S1, and that nothing waits that could go.
     void check_invariants() {
         for (const acquisition& a : claims) {
             bool obstacle = false;
@@ -176,12 +176,12 @@ TEST_CASE("a waiting writer that gives up lets the readers behind it go") {
     CHECK(reader.state == acquisition::held);
 }
 
-TEST_CASE("while a writer holds, those who wait are not even looked at when another one gives up") {
+TEST_CASE("while a writer holds, those that wait are not even looked at when another one gives up") {
     world x{1};
     acquisition& holder = x.arrive({{0, w}});
     acquisition& reader = x.arrive({{0, r}});
     acquisition& writer = x.arrive({{0, w}});
-    reader.node.size = 0; // who looked would see it wait for nothing
+    reader.node.size = 0; // a look would see it wait for nothing
     x.leave(writer);
     CHECK(reader.state == acquisition::waiting);
     reader.node.size = 1;
@@ -302,7 +302,7 @@ TEST_CASE("one buffer of a set can be released before the others") {
 namespace {
 
 /// Every way in which claims can arrive (in order), be released and give up, for one table of wishes.
-/// What the policy does next depends on who is where only, so each such state is visited once.
+/// What the policy does next depends only on which claim is where, so each such state is visited once.
 struct explorer {
     std::vector<std::vector<world::wish>> table;
     std::size_t buffers;
@@ -385,16 +385,16 @@ void explore_all(std::size_t claims, std::size_t buffers, std::size_t tables) {
 } // namespace
 
 TEST_CASE(
-    "in every state of every table of 4 sets over 2 buffers: exclusion, no overtaking, nobody waits for nothing") {
+    "in every state of every table of 4 sets over 2 buffers: exclusion, no overtaking, nothing waits for nothing") {
     explore_all(4, 2, std::size_t{8} * 8 * 8 * 8);
 }
 
 TEST_CASE(
-    "in every state of every table of 3 sets over 3 buffers: exclusion, no overtaking, nobody waits for nothing") {
+    "in every state of every table of 3 sets over 3 buffers: exclusion, no overtaking, nothing waits for nothing") {
     explore_all(3, 3, std::size_t{26} * 26 * 26);
 }
 
-TEST_CASE("random sets over many buffers drain, and nobody is overtaken") {
+TEST_CASE("random sets over many buffers drain, and none is overtaken") {
     const unsigned seed = 20130613;
     INFO("seed ", seed);
     std::mt19937 random{seed};

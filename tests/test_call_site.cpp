@@ -14,7 +14,7 @@ namespace {
 std::uint_least32_t line_of_caller(call_site::address where = call_site::here()) { return call_site{where}.line(); }
 std::uint_least32_t line_of_caller_by_value(call_site where = call_site::current()) { return where.line(); }
 
-/// A function of somebody's own, who hands on where it was called.
+/// A function of a user, which hands on where it was called.
 std::uint_least32_t line_by_way_of_a_lock(const buffer& b, call_site where = call_site::current()) {
     return read(b, where).place.line();
 }

@@ -123,7 +123,7 @@ TEST_CASE("readers that share a buffer share its bracket") {
     CHECK(f.told() == "START(R) END(R)");
 }
 
-TEST_CASE("nobody reads before the bracket is open, be it that another one is opening it") {
+TEST_CASE("nothing is read before the bracket is open, be it that another one is opening it") {
     fixture f;
     f.use(access_mode::dma_write);
     for (int round = 0; round < 20; ++round) {

@@ -72,7 +72,7 @@ TEST_CASE("something without end is not entered, and may leave all the same") {
     b.enter(i, start, time_point::max());
     CHECK(i.since == start);
     CHECK(i.until == time_point::max());
-    i.until = start; // who looked would see it end
+    i.until = start; // a look would see it end
     time_point next;
     CHECK(ended_by(b, start + 24h, &next).empty());
     CHECK(next == time_point::max());

@@ -42,7 +42,7 @@ TEST_CASE("a dma-buf is told from everything else") {
 
 // ---- CPU access ------------------------------------------------------------------------------------------------------
 
-TEST_CASE("readers begin and end reading, everybody else reading and writing") {
+TEST_CASE("readers begin and end reading, all others reading and writing") {
     for (const auto a : every_access) {
         const fake_dma_buf b;
         CHECK_FALSE(dma_buf::start_cpu_access(b.fd(), a));

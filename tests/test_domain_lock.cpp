@@ -63,7 +63,7 @@ TEST_CASE("a lock that one thread has had to itself is free to another one all t
     CHECK(count == 1020);
 }
 
-TEST_CASE("whoever comes while the owner is inside waits until he is out") {
+TEST_CASE("what comes while the owner is inside waits until it is out") {
     domain_lock lock{false, few_uses};
     unsigned count = 0;
     use(lock, 10, count);

@@ -331,7 +331,7 @@ TEST_CASE_TEMPLATE("a watch is called once its descriptor is ready, and once onl
     CHECK(w.runs == 1);
     CHECK(w.revents == POLLIN);
     CHECK_FALSE(w.active);
-    CHECK_FALSE(loop->poll()); // still readable, but nobody watches
+    CHECK_FALSE(loop->poll()); // still readable, but not watched
     CHECK(w.runs == 1);
 }
 
@@ -412,7 +412,7 @@ TEST_CASE_TEMPLATE("a descriptor that is closed after its watch was taken back i
     }
     pollfd other{p.write_end.get(), 0, 0};
     CHECK(::poll(&other, 1, 20'000) == 1); // 20 s: lost, not late
-    CHECK((other.revents & POLLERR) != 0); // EPIPE for who writes
+    CHECK((other.revents & POLLERR) != 0); // EPIPE for a writer
 }
 
 TEST_CASE_TEMPLATE("of two watches that are ready together, the first may take the other back", Kind, EVERY_LOOP) {
@@ -586,7 +586,7 @@ TEST_CASE_TEMPLATE("what is deferred runs when all that was ready with it has ru
     CHECK(order == "12dn");
 }
 
-TEST_CASE_TEMPLATE("what a timer or a watch defers runs before the loop leaves to its host, who need not come back",
+TEST_CASE_TEMPLATE("what a timer or a watch defers runs before the loop leaves to its host, which need not come back",
                    Kind, EVERY_LOOP) {
     const auto loop = make<Kind>();
     if (!loop) { return; }

@@ -111,7 +111,7 @@ TEST_CASE_TEMPLATE("a descriptor that something else has closed ends the run, an
     });
 }
 
-TEST_CASE_TEMPLATE("who waits on a loop that fails is told once, by the loop's thread", Kind, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("what waits on a loop that fails is told once, by the loop's thread", Kind, EVERY_LOOP) {
     if (!make<Kind>()) { return; }
     check_in_child([] {
         struct note : timer {
@@ -276,7 +276,7 @@ TEST_CASE("a virtual loop that may not wait ends as well") {
     });
 }
 
-TEST_CASE("what waits on a loop that is destroyed is not resumed, and a later stop request finds nobody") {
+TEST_CASE("what waits on a loop that is destroyed is not resumed, and a later stop request finds nothing") {
     std::stop_source source;
     const std::stop_token token = source.get_token();
     probe sleeper;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Who asked later and wants the same never goes first, and everybody who asks is served.
+/// What asks later and wants the same never goes first, and everything that asks is served.
 #include <dmasync/domain.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_set.hpp>
@@ -108,7 +108,7 @@ private:
     }
 
     /// A grant is a coroutine that is done with a guard, seen once; it must not have passed an older one that still
-    /// waits. Called when the loop has run: who was cancelled does not wait any more, and knows it.
+    /// waits. Called when the loop has run: what was cancelled does not wait any more, and knows it.
     void look() {
         for (std::size_t i = 0; i < actors.size(); ++i) {
             actor& a = actors[i];
@@ -176,7 +176,7 @@ TEST_CASE("a reader is not starved by a stream of writers") {
     CHECK(x.overtaken == 0);
 }
 
-TEST_CASE("what does not conflict with who waits may pass") {
+TEST_CASE("what does not conflict with what waits may pass") {
     world x;
     x.ask({{0, w}});
     x.ask({{0, w}, {1, w}});

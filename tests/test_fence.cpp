@@ -298,7 +298,7 @@ TEST_CASE("signals do not end a blocking wait") {
 
 // ---- waiting from a coroutine ----------------------------------------------------------------------------------------
 
-TEST_CASE("who waits for a fence that has ended, or for none, does not suspend") {
+TEST_CASE("what waits for a fence that has ended, or for none, does not suspend") {
     manual_loop loop;
     const fake_fence work;
     work.fail(EIO);
@@ -312,7 +312,7 @@ TEST_CASE("who waits for a fence that has ended, or for none, does not suspend")
     CHECK_FALSE(b.error);
 }
 
-TEST_CASE("who asks too late, or stopped already, does not suspend") {
+TEST_CASE("what asks too late, or stopped already, does not suspend") {
     manual_loop loop;
     const fence f = fake_fence{}.file();
     std::stop_source stop;
@@ -326,7 +326,7 @@ TEST_CASE("who asks too late, or stopped already, does not suspend") {
     CHECK(stopped.error == errc::cancelled);
 }
 
-TEST_CASE_TEMPLATE("who waits for a fence goes on when it ends, with its error", Kind, EVERY_LOOP, manual) {
+TEST_CASE_TEMPLATE("what waits for a fence goes on when it ends, with its error", Kind, EVERY_LOOP, manual) {
     const auto loop = make<Kind>();
     if (!loop) { return; }
     for (const int error : {0, EIO}) {
@@ -452,7 +452,7 @@ TEST_CASE_TEMPLATE("a signal, a deadline and a stop request race: one outcome ea
     }
 }
 
-TEST_CASE_TEMPLATE("who waits for a fence may be destroyed", Kind, EVERY_LOOP, manual) {
+TEST_CASE_TEMPLATE("what waits for a fence may be destroyed", Kind, EVERY_LOOP, manual) {
     const auto loop = make<Kind>();
     if (!loop) { return; }
     const fake_fence work;
@@ -477,7 +477,7 @@ TEST_CASE_TEMPLATE("who waits for a fence may be destroyed", Kind, EVERY_LOOP, m
     CHECK(r.times == 0);
 }
 
-TEST_CASE("a loop may be destroyed before those who wait on it for a fence, and stop is requested later") {
+TEST_CASE("a loop may be destroyed before those that wait on it for a fence, and stop is requested later") {
     const fence f = fake_fence{}.file();
     std::stop_source stop;
     const std::stop_token token = stop.get_token();

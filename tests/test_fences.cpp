@@ -117,7 +117,7 @@ TEST_CASE("the lease starts when the fences have ended") {
     CHECK(w.held.expires_at() == f.loop.now() + 5s);
 }
 
-TEST_CASE("who is waiting for a fence keeps its place: nobody younger gets the buffer") {
+TEST_CASE("what is waiting for a fence keeps its place: nothing younger gets the buffer") {
     fixture f;
     support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter first;
@@ -135,7 +135,7 @@ TEST_CASE("who is waiting for a fence keeps its place: nobody younger gets the b
     CHECK(second.held);
 }
 
-TEST_CASE("who waited for a holder waits for the fence that the holder leaves behind") {
+TEST_CASE("what waited for a holder waits for the fence that the holder leaves behind") {
     fixture f;
     guard held = try_lock(write(f.a));
     waiter w;
@@ -284,7 +284,7 @@ TEST_CASE("a fence that comes while another is waited for is waited for as well,
     CHECK(f.media.counters().fences_waited == 2);
 }
 
-TEST_CASE("who looks after fences himself does not wait for them") {
+TEST_CASE("a caller that looks after fences itself does not wait for them") {
     fixture f;
     support::fake_fence writing = f.camera.add_fence(access_mode::dma_write);
     waiter w;
@@ -394,7 +394,7 @@ TEST_CASE("a blocking lock that waits for a fence gives up at its deadline, in i
     SUBCASE("when the fence fails") {
         std::thread device{[&] { never.fail(EIO); }};
         static_cast<void>(blocking_lock(read(a), ec));
-        CHECK((ec == errc::fence_failed || !ec)); // it may have failed before anybody asked
+        CHECK((ec == errc::fence_failed || !ec)); // it may have failed before it was asked for
         device.join();
     }
     CHECK(try_lock(write(a), lock_options{.fences = fences::ignore}));
@@ -417,7 +417,7 @@ TEST_CASE("a blocking lock that waits for a fence fails with closed when the dom
 
 namespace {
 
-/// A loop that never turns, and does something when somebody posts to it.
+/// A loop that never turns, and does something when it is posted to.
 struct meddling_loop final : event_loop {
     std::function<void()> meddle = [] {};
 

@@ -48,7 +48,7 @@ probe wait_for(guard& out, std::error_code& ec, lock_request<access_mode::write>
 
 } // namespace
 
-TEST_CASE("a hold lasts five seconds, unless somebody says otherwise") {
+TEST_CASE("a hold lasts five seconds, unless it is said otherwise") {
     fixture f;
     const guard held = try_lock(write(f.a));
     f.loop.advance(5s - 1ns);
@@ -126,7 +126,7 @@ TEST_CASE("a lease that is longer than time itself does not end at once") {
     CHECK(!held.expired());
 }
 
-TEST_CASE("expiry gives all the buffers of the hold to who waits") {
+TEST_CASE("expiry gives all the buffers of the hold to what waits") {
     fixture f;
     const guard held = try_lock(write(f.a), write(f.b));
     guard next;
@@ -204,7 +204,7 @@ TEST_CASE("a renewal never shortens a lease") {
     CHECK(held.renew(1ms) == end);
 }
 
-TEST_CASE("while somebody waits, renewals end one lease after he came") {
+TEST_CASE("while a lock waits, renewals end one lease after it came") {
     fixture f;
     guard held = try_lock(write(f.a));
     f.loop.advance(1s);
@@ -223,7 +223,7 @@ TEST_CASE("while somebody waits, renewals end one lease after he came") {
 
 // ---- tokens ----------------------------------------------------------------------------------------------------------
 
-TEST_CASE("the token of an expired hold is smaller than that of whoever comes after") {
+TEST_CASE("the token of an expired hold is smaller than that of any that comes after") {
     fixture f;
     const guard held = try_lock(write(f.a));
     const auto mine = held.token(f.a);
@@ -271,7 +271,7 @@ TEST_CASE("a stop token that is asked for after the expiry has stopped") {
     CHECK(held.stop_token().stop_requested());
 }
 
-TEST_CASE("the report says who held what, for how long, and who is kept waiting") {
+TEST_CASE("the report says what was held, for how long, and what is kept waiting") {
     fixture f;
     lock_set compose{f.media, "compose"};
     compose.add(f.a, access_mode::read);
@@ -286,7 +286,7 @@ TEST_CASE("the report says who held what, for how long, and who is kept waiting"
                         "for 5000 ms of 5000 ms; 1 waiter");
 }
 
-TEST_CASE("the report counts places in the queues: who waits for two of the buffers counts twice") {
+TEST_CASE("the report counts places in the queues: a lock that waits for two of the buffers counts twice") {
     fixture f;
     std::size_t waiters = 0;
     f.on_report = [&](const lease_report& r) { waiters = r.waiters; };
@@ -412,7 +412,7 @@ TEST_CASE("a coroutine destroyed after its lease ran out, before it was resumed,
     CHECK(try_lock(write(f.a)));
 }
 
-TEST_CASE("who has had its time does not stand in the way, even when the loop is late") {
+TEST_CASE("a holder that has had its time does not stand in the way, even when the loop is late") {
     fixture f;
     const guard held = try_lock(write(f.a), lock_options{.lease = 1ns});
     std::error_code ec;

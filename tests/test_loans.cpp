@@ -69,7 +69,7 @@ TEST_CASE("a hold that is released on a fence ends when the fence does; the guar
     CHECK(f.lines.empty());
 }
 
-TEST_CASE("who waits for a buffer of a device is granted it when the fence ends") {
+TEST_CASE("a lock that waits for a buffer of a device is granted it when the fence ends") {
     fixture f;
     try_lock(dma_write(f.a)).release_on(f.done());
     guard next;
@@ -325,7 +325,7 @@ TEST_CASE("a domain that goes while a device is at work leaves nothing behind") 
     delete loop;
 }
 
-TEST_CASE("a published fence is waited for by those who do not know this library, and by those who do") {
+TEST_CASE("a published fence is waited for by programs that do not know this library, and by those that do") {
     fixture f;
     guard held = try_lock(dma_write(f.a));
     held.publish(f.a, f.done());

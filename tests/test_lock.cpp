@@ -110,7 +110,7 @@ TEST_CASE("a try_lock that would have to wait gives an empty guard that says so,
     CHECK(refused.error() == std::errc::resource_unavailable_try_again);
 }
 
-TEST_CASE("a try_lock does not overtake who waits") {
+TEST_CASE("a try_lock does not overtake what waits") {
     fixture f;
     const guard reader = try_lock(read(f.a));
     waiter writer;
@@ -202,7 +202,7 @@ TEST_CASE("a deadline that has passed still gets what is free, and fails at once
     CHECK(unlucky.ec == errc::timed_out);
 }
 
-TEST_CASE("who is granted before the deadline is not bothered by it") {
+TEST_CASE("a lock that is granted before the deadline is not bothered by it") {
     fixture f;
     guard held = try_lock(write(f.a));
     waiter w;
@@ -435,7 +435,7 @@ TEST_CASE("destroying a domain fails every waiter; guards and handles outlive it
     CHECK(ec == errc::closed);
 }
 
-TEST_CASE("destroying a domain grants nobody a lock, though it ends the waits that are in his way") {
+TEST_CASE("destroying a domain grants no lock, though it ends the waits that are in its way") {
     manual_loop loop;
     std::optional<domain> media{std::in_place, loop};
     std::array<std::byte, 2> memory{};
@@ -454,7 +454,7 @@ TEST_CASE("destroying a domain grants nobody a lock, though it ends the waits th
     CHECK(behind.ec == errc::closed);
 }
 
-/// A held buffer whose domain is gone, and the loop with it: whoever looks at the loop looks at freed memory.
+/// A held buffer whose domain is gone, and the loop with it: what looks at the loop looks at freed memory.
 struct left_behind {
     std::unique_ptr<manual_loop> loop = std::make_unique<manual_loop>();
     std::optional<domain> media{std::in_place, *loop};
@@ -691,7 +691,7 @@ TEST_CASE("a blocking lock waits for another thread's unlock") {
     CHECK(try_lock(write(f.a)));
 }
 
-TEST_CASE("a blocking lock gives up at its deadline though nobody runs the loop") {
+TEST_CASE("a blocking lock gives up at its deadline though the loop is not run") {
     fixture f;
     const guard held = try_lock(write(f.a));
     std::error_code ec;
@@ -710,7 +710,7 @@ TEST_CASE("a blocking lock waits every time, whatever its record was used for be
     }
     for (int i = 0; i < 3; ++i) {
         const guard overdue = try_lock(write(a), lock_options{.lease = 1ms});
-        const guard mine = blocking_lock(write(a)); // nobody runs the loop: this thread ends the other's lease itself
+        const guard mine = blocking_lock(write(a)); // the loop is not run: this thread ends the other's lease itself
         CHECK(overdue.expired());
         CHECK_FALSE(mine.expired());
     }

@@ -171,7 +171,7 @@ TEST_CASE("so are three, any of which may be the same buffer") {
 
 namespace {
 
-/// Who waits, and gets it, one after the other.
+/// What waits, and gets it, one after the other.
 struct line {
     place p;
     std::string order;
@@ -204,7 +204,7 @@ probe wait_and_say(const buffer& b, std::error_code& ec) {
 
 } // namespace
 
-TEST_CASE("who waits for one buffer gets it in order of age, readers together") {
+TEST_CASE("locks that wait for one buffer get it in order of age, readers together") {
     line l;
     l.join<access_mode::write>('a');
     l.join<access_mode::read>('b');
@@ -227,7 +227,7 @@ TEST_CASE("a reader that is older than a waiting writer goes first when a writer
     CHECK(l.order == "ab");
 }
 
-TEST_CASE("who is younger than one who waits for a set with the buffer in it waits for him") {
+TEST_CASE("a lock that is younger than one that waits for a set with the buffer in it waits for that one") {
     line l;
     auto second = std::optional{try_lock(write(l.p.buffers[1]))};
     const auto wait_for_both = [](line& x) -> probe {
@@ -264,7 +264,7 @@ TEST_CASE("so does one that is destroyed between its grant and its turn") {
     CHECK(l.order == "b");
 }
 
-TEST_CASE("who waits is told of the end of the buffer") {
+TEST_CASE("a waiter is told of the end of the buffer") {
     line l;
     std::error_code ec;
     const probe waiter = wait_and_say(l.p.buffers[0], ec);
@@ -275,7 +275,7 @@ TEST_CASE("who waits is told of the end of the buffer") {
     CHECK(l.p.media.snapshot().acquisitions.size() == 1); // the hold
 }
 
-TEST_CASE("who waits is told of the end of the domain") {
+TEST_CASE("a waiter is told of the end of the domain") {
     manual_loop loop;
     std::array<std::byte, 1> memory{};
     std::optional<domain> media{std::in_place, loop, domain_options{.single_threaded = true}};
@@ -288,7 +288,7 @@ TEST_CASE("who waits is told of the end of the domain") {
     CHECK(ec == errc::closed);
 }
 
-TEST_CASE("who waits gets the buffer when the lease before him ends") {
+TEST_CASE("a waiter gets the buffer when the lease before it ends") {
     line l{{.lease = 10ms}};
     l.join<access_mode::write>('a');
     l.p.loop.advance(9ms);
@@ -298,19 +298,19 @@ TEST_CASE("who waits gets the buffer when the lease before him ends") {
     CHECK(l.held->expired());
 }
 
-TEST_CASE("who is resumed after his lease has ended is told so") {
+TEST_CASE("a waiter that is resumed after its lease has ended is told so") {
     line l{{.lease = 10ms}};
     std::error_code ec;
     const probe waiter = wait_and_say(l.p.buffers[0], ec);
     const auto other = try_lock(write(l.p.buffers[1]));
     l.held.reset();                         // granted, and posted
     l.p.loop.set(l.p.loop.now() + 1h);      // but the loop has been away
-    CHECK(try_lock(write(l.p.buffers[0]))); // and somebody else finds out
+    CHECK(try_lock(write(l.p.buffers[0]))); // and another one finds out
     l.p.loop.run_ready();
     CHECK(ec == errc::lease_expired);
 }
 
-TEST_CASE("who has been handed the buffer in time is not called stuck later") {
+TEST_CASE("a lock that has been handed the buffer in time is not called stuck later") {
     std::vector<std::string> reports;
     line l{{.stuck = stuck_after(1s, [&](const stuck_report&) { reports.emplace_back("stuck"); })}};
     std::optional<guard> second;
@@ -326,7 +326,7 @@ TEST_CASE("who has been handed the buffer in time is not called stuck later") {
     CHECK(l.p.media.counters().stuck == 0);
 }
 
-TEST_CASE("while somebody records, the shortest way is not taken, and nothing is missed") {
+TEST_CASE("while a trace records, the shortest way is not taken, and nothing is missed") {
     line l;
     trace_recorder recorder;
     l.p.media.trace_to(recorder);

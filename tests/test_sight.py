@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""examples/stuck.cpp says who is to blame, at which line, and docs/observability.md shows what it says. Takes the program."""
+"""examples/stuck.cpp says what is to blame, at which line, and docs/observability.md shows what it says. Takes the program."""
 
 import importlib.machinery
 import json

@@ -79,7 +79,7 @@ TEST_CASE("a turn that takes longer than the lease does not end it") {
     CHECK(p.events.empty());
 }
 
-TEST_CASE("whoever asks when a lease ends has it counted from then on") {
+TEST_CASE("a caller that asks when a lease ends has it counted from then on") {
     place p;
     const auto body = [](place& here) -> task<> {
         auto held = co_await lock(write(here.buffers[0]));

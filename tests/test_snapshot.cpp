@@ -103,7 +103,7 @@ TEST_CASE("a buffer that is gone is not shown") {
     CHECK(f.seen.buffers[0].name.view() == "left");
 }
 
-TEST_CASE("a buffer without a handle is shown as long as somebody holds it, and so is a closed one") {
+TEST_CASE("a buffer without a handle is shown as long as it is held, and so is a closed one") {
     fixture f;
     buffer orphan = f.media.allocate(64, "orphan");
     buffer closed = f.media.allocate(64, "closed");
@@ -161,7 +161,7 @@ TEST_CASE("holders that share a buffer are shown in order of time, with age and 
     CHECK(&f.holder(1) == &younger);
 }
 
-TEST_CASE("waiters are shown in order of age, with who is directly in their way") {
+TEST_CASE("waiters are shown in order of age, with what is directly in their way") {
     fixture_ab f;
     const guard held = try_lock(write(f.a), lock_options{.name = "holder"});
     std::array<waiter, 5> w;
@@ -190,7 +190,7 @@ TEST_CASE("waiters are shown in order of age, with who is directly in their way"
     CHECK(f.seen.counters.contended == 5);
 }
 
-TEST_CASE("a waiter of several buffers waits for those in its way on any of them, and for nobody twice") {
+TEST_CASE("a waiter of several buffers waits for those in its way on any of them, and for none twice") {
     fixture_ab f;
     const guard both = try_lock(read(f.a), read(f.b), lock_options{.name = "both"});
     const guard one = try_lock(read(f.b), lock_options{.name = "one"});
@@ -439,7 +439,7 @@ TEST_CASE("a bracket around every hold saves nothing") {
     CHECK(f.seen.counters.brackets_saved() == 0);
 }
 
-TEST_CASE("looking changes nothing: neither who may go nor what goes away") {
+TEST_CASE("looking changes nothing: neither what may go nor what goes away") {
     fixture_ab f;
     guard held = try_lock(write(f.a));
     waiter w;

@@ -14,7 +14,7 @@ namespace {
 
 using state = acquisition_state;
 
-/// A writer of buffer 0, two readers of buffer 1, and two who wait: one for both buffers, a younger one for the first.
+/// A writer of buffer 0, two readers of buffer 1, and two that wait: one for both buffers, a younger one for the first.
 domain_snapshot good() {
     domain_snapshot s;
     s.acquisitions = {
@@ -59,7 +59,7 @@ TEST_CASE("two writers, or a writer and a reader, are seen") {
     refuses(s, "buffer 1 has a writer that is not alone");
 }
 
-TEST_CASE("a token that does not fit who holds is seen") {
+TEST_CASE("a token that does not fit its holders is seen") {
     domain_snapshot s = good();
     s.buffers[0].token = 4;
     refuses(s, "buffer 0 has a token that does not say whether a writer holds it");
@@ -85,19 +85,19 @@ TEST_CASE("a wait for a closed buffer is seen") {
 TEST_CASE("users that know nothing of it, or are listed twice, are seen") {
     domain_snapshot s = good();
     s.buffers[1].holders[0].acquisition = 0;
-    refuses(s, "buffer 1 is held by who does not hold it");
+    refuses(s, "buffer 1 is held by one that does not hold it");
     s = good();
     s.buffers[1].holders[1] = s.buffers[1].holders[0];
-    refuses(s, "buffer 1 is held by who does not hold it");
+    refuses(s, "buffer 1 is held by one that does not hold it");
     s = good();
     s.buffers[1].holders[0].acquisition = 99;
-    refuses(s, "buffer 1 is held by who does not hold it");
+    refuses(s, "buffer 1 is held by one that does not hold it");
     s = good();
     s.acquisitions[3].state = state::expired;
-    refuses(s, "buffer 0 is waited for by who does not wait for it");
+    refuses(s, "buffer 0 is waited for by one that does not wait for it");
     s = good();
     s.acquisitions[5].state = state::held;
-    refuses(s, "buffer 1 was lost by who did not lose it");
+    refuses(s, "buffer 1 was lost by one that did not lose it");
 }
 
 TEST_CASE("a set of which a part is missing is seen") {
@@ -109,24 +109,24 @@ TEST_CASE("a set of which a part is missing is seen") {
     refuses(s, "acquisition 0 has a buffer that there is not");
 }
 
-TEST_CASE("waits without a reason, or for who is not in the way, are seen") {
+TEST_CASE("waits without a reason, or for one that is not in the way, are seen") {
     domain_snapshot s = good();
     s.acquisitions[3].waits_for.clear();
-    refuses(s, "acquisition 3 waits for nobody");
+    refuses(s, "acquisition 3 waits for nothing");
     for (const std::size_t wrong : {3U, 4U, 5U, 6U}) { // itself, a younger one, one that lost it, one that there is not
         s = good();
         s.acquisitions[3].waits_for = {wrong};
-        refuses(s, "acquisition 3 waits for who is not in its way");
+        refuses(s, "acquisition 3 waits for one that is not in its way");
     }
     s = good();
     s.acquisitions[4].waits_for = {1}; // has another buffer
-    refuses(s, "acquisition 4 waits for who is not in its way");
+    refuses(s, "acquisition 4 waits for one that is not in its way");
     s = good();
     s.acquisitions[0].waits_for = {1};
     refuses(s, "acquisition 0 has its set, and waits");
 }
 
-TEST_CASE("wounds of who cannot be wounded are seen") {
+TEST_CASE("wounds of what cannot be wounded are seen") {
     domain_snapshot s = good();
     s.acquisitions[0].wounded = true;
     refuses(s, "acquisition 0 is wounded, and no transaction");

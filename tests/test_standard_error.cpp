@@ -91,7 +91,7 @@ TEST_CASE("a line is written whole, and longer ones are cut") {
     CHECK(cut.ends_with("xx\n"));
 }
 
-TEST_CASE("a pipe that is full and not read does not stop who prints") {
+TEST_CASE("a pipe that is full and not read does not stop what prints") {
     const support::pipe p;
     const auto result = support::in_child([&] {
         const std::array<char, 4096> filling{};
@@ -102,7 +102,7 @@ TEST_CASE("a pipe that is full and not read does not stop who prints") {
     CHECK(result.exit_code == 0);
 }
 
-TEST_CASE("a pipe or socket that has lost its reader does not end who prints") {
+TEST_CASE("a pipe or socket that has lost its reader does not end what prints") {
     support::pipe p;
     p.read_end.reset();
     CHECK(support::in_child([&] { return print_to(p.write_end.get()); }).exit_code == 0);

@@ -64,7 +64,7 @@ TEST_CASE("nothing is stuck unless the domain says when") {
     CHECK(f.media.counters().stuck == 0);
 }
 
-TEST_CASE("who waits for too long is reported with who holds, since when, and the place that locked it") {
+TEST_CASE("a lock that waits for too long is reported with what holds, since when, and the place that locked it") {
     fixture f;
     const guard held = try_lock(read(f.a), lock_options{.name = "archive"});
     const unsigned culprit = __LINE__ - 1;
@@ -296,7 +296,7 @@ TEST_CASE("a hold of the same code, with the same name, is no cycle") {
     CHECK(f.reports[0].chain.size() == 2);
 }
 
-TEST_CASE("who locks again what it has, elsewhere, may be waiting for itself") {
+TEST_CASE("a user that locks again what it has, elsewhere, may be waiting for itself") {
     fixture f;
     const guard outer = try_lock(write(f.a), lock_options{.name = "frame"});
     waiter inner;
@@ -323,7 +323,7 @@ TEST_CASE("a circle that a wait only leads to begins further on") {
     CHECK(f.of(0).set.view() == "victim");
 }
 
-TEST_CASE("those who wait for the same in the end are one report, and others another") {
+TEST_CASE("those that wait for the same in the end are one report, and others another") {
     fixture f;
     const guard of_a = try_lock(write(f.a), lock_options{.name = "of a"});
     const guard of_b = try_lock(write(f.b), lock_options{.name = "of b"});
@@ -347,7 +347,7 @@ TEST_CASE("a hundred thousand locks in a row are explained in no time, and witho
     CHECK(f.reports[0].chain.size() == 2);
 }
 
-TEST_CASE("a thread that is blocked finds out by itself: nobody need run the loop") {
+TEST_CASE("a thread that is blocked finds out by itself: the loop need not run") {
     std::atomic<int> reports{0};
     epoll_loop loop;
     domain media{loop, {.lease = no_lease, .stuck = stuck_after(20ms, [&](const stuck_report&) { ++reports; })}};

@@ -167,7 +167,7 @@ TEST_CASE("a run ends when the thread on which its task ended has left the loop,
     other.join();
 }
 
-TEST_CASE("who has to wait for a starter that was interrupted sleeps") {
+TEST_CASE("what has to wait for a starter that was interrupted sleeps") {
     constexpr auto interruption = 100ms;
     manual_loop there;
     std::chrono::nanoseconds busy{};

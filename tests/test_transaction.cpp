@@ -300,7 +300,7 @@ TEST_CASE("readers do not wound each other") {
     CHECK(f.media.counters().wounds == 0);
 }
 
-TEST_CASE("a younger transaction waits for an older one, and wounds nobody") {
+TEST_CASE("a younger transaction waits for an older one, and wounds none") {
     fixture f;
     transaction_user old{f.media};
     transaction_user young{f.media};
@@ -594,7 +594,7 @@ TEST_CASE("a transaction whose lease ends while it waits waits no longer") {
     CHECK(f.is_free(f.b));
 }
 
-TEST_CASE("a granted lock that has expired before its transaction hears of it is reported, whoever hears first") {
+TEST_CASE("a granted lock that has expired before its transaction hears of it is reported, whichever hears first") {
     manual_loop loop;
     int reports = 0;
     domain media{loop, {.lease = 1s, .report = [&](const lease_report&) {
@@ -624,7 +624,7 @@ TEST_CASE("a lock that is granted while its transaction's lease ends is given ba
     f.loop.set(f.loop.now() + 999ms);
     in_the_way.unlock(); // granted, and not resumed before the lease of the first has ended
     f.loop.set(f.loop.now() + 500ms);
-    CHECK(f.is_free(f.a)); // somebody has found out
+    CHECK(f.is_free(f.a)); // it has been found out
     CHECK_FALSE(f.is_free(f.b));
     f.loop.run_ready();
     CHECK(u.done());
@@ -814,12 +814,12 @@ namespace {
 
 /// Does something just when the library asks whether a device is at work.
 struct interruption : support::meddler {
-    explicit interruption(transaction_user& u, const buffer& b) : who{u}, wants{b} {}
+    explicit interruption(transaction_user& u, const buffer& b) : user{u}, wants{b} {}
     int refuse_poll() override {
-        if (!std::exchange(done, true)) { who.lock(write(wants)); }
+        if (!std::exchange(done, true)) { user.lock(write(wants)); }
         return 0;
     }
-    transaction_user& who;
+    transaction_user& user;
     const buffer& wants;
     bool done = false;
 };
@@ -966,7 +966,7 @@ TEST_CASE("a reader becomes a writer when it is alone") {
     CHECK_FALSE(try_lock(read(f.a), ec));
 }
 
-TEST_CASE("a reader does not become a writer beside others, nor past who waits") {
+TEST_CASE("a reader does not become a writer beside others, nor past what waits") {
     fixture f;
     guard held = try_lock(read(f.a), read(f.b));
     {

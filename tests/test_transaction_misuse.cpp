@@ -236,7 +236,7 @@ TEST_CASE("a lease of no length says invalid_lease") {
 
 // ---- after a wound ---------------------------------------------------------------------------------------------------
 
-TEST_CASE("who begins again after a wound gets through") {
+TEST_CASE("a transaction that begins again after a wound gets through") {
     wounded_fixture f;
     f.young.restart();
     f.in_the_way.unlock();
@@ -249,7 +249,8 @@ TEST_CASE("who begins again after a wound gets through") {
     CHECK(f.young.tx.done());
 }
 
-TEST_CASE("who locks more after a wound, instead of giving back, hears wounded again, be the buffer free or not") {
+TEST_CASE("a transaction that locks more after a wound, instead of giving back, hears wounded again, be the buffer "
+          "free or not") {
     wounded_fixture f;
     const buffer free = f.media.allocate(64);
     f.young.lock(write(free));
@@ -261,14 +262,14 @@ TEST_CASE("who locks more after a wound, instead of giving back, hears wounded a
     CHECK(f.is_free(free));
 }
 
-TEST_CASE("who completes after a wound that it has heard of hears wounded") {
+TEST_CASE("a transaction that completes after a wound that it has heard of hears wounded") {
     wounded_fixture f;
     std::error_code ec;
     CHECK_FALSE(f.young.tx.done(ec));
     CHECK(ec == errc::wounded);
 }
 
-TEST_CASE("who keeps what it should give back after a wound keeps it until its lease ends") {
+TEST_CASE("a transaction that keeps what it should give back after a wound keeps it until its lease ends") {
     wounded_fixture f;
     CHECK(f.old.waits());
     f.loop.advance(1s);
@@ -276,13 +277,13 @@ TEST_CASE("who keeps what it should give back after a wound keeps it until its l
     CHECK(f.young.tx.expired());
 }
 
-TEST_CASE("who gives back after a wound may lock something else first") {
+TEST_CASE("a transaction that gives back after a wound may lock something else first") {
     wounded_fixture f;
     CHECK(f.young.tx.unlock() == std::error_code{});
     CHECK(f.young.has_locked(write(f.media.allocate(64))));
 }
 
-TEST_CASE("who begins again without having been wounded gives back, and waits for nobody") {
+TEST_CASE("a transaction that begins again without having been wounded gives back, and waits for none") {
     fixture f;
     transaction_user u{f.media};
     CHECK(u.has_locked(write(f.a)));
@@ -329,7 +330,7 @@ TEST_CASE("a plain lock of what the own transaction has waits for its lease; the
     fixture f;
     transaction_user u{f.media};
     CHECK(u.has_locked(write(f.a)));
-    waiter plain; // of the same caller, who waits for himself
+    waiter plain; // of the same caller, which waits for itself
     plain.start({}, write(f.a));
     f.loop.advance(1s);
     CHECK(plain.done());

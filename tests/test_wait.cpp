@@ -72,7 +72,7 @@ TEST_CASE("a sleep until a time that has passed lasts for a turn of the loop") {
     }
 }
 
-TEST_CASE("who sleeps for longer than there is time sleeps for ever") {
+TEST_CASE("a sleep of longer than there is time lasts for ever") {
     manual_loop loop;
     const probe sleeper = [](event_loop& l) -> probe {
         co_await sleep_for(l, event_loop::clock::duration::max());
@@ -87,7 +87,7 @@ TEST_CASE("a sleeper may be destroyed") {
     loop.advance(20ms);
 }
 
-TEST_CASE("a loop may be destroyed before those who sleep on it") {
+TEST_CASE("a loop may be destroyed before those that sleep on it") {
     probe sleeper;
     {
         manual_loop loop;
@@ -96,7 +96,7 @@ TEST_CASE("a loop may be destroyed before those who sleep on it") {
     CHECK_FALSE(sleeper.done());
 }
 
-TEST_CASE("who waits for a descriptor goes on when it is readable, and is told what was found") {
+TEST_CASE("what waits for a descriptor goes on when it is readable, and is told what was found") {
     manual_loop loop;
     const support::pipe p;
     short found = 0;
@@ -111,7 +111,7 @@ TEST_CASE("who waits for a descriptor goes on when it is readable, and is told w
     CHECK_FALSE(ec);
 }
 
-TEST_CASE("who waits for room goes on when there is some") {
+TEST_CASE("what waits for room goes on when there is some") {
     manual_loop loop;
     const support::pipe p;
     short found = 0;
@@ -132,7 +132,7 @@ TEST_CASE("waiting for what is no descriptor ends at once with an error") {
     CHECK(found == 0);
 }
 
-TEST_CASE("who waits for a descriptor may be destroyed") {
+TEST_CASE("what waits for a descriptor may be destroyed") {
     manual_loop loop;
     const support::pipe p;
     short found = 0;
@@ -187,7 +187,7 @@ TEST_CASE("a descriptor that is ready when the deadline is looked at was not lat
     CHECK(r.found == POLLIN);
 }
 
-TEST_CASE("who asks for a descriptor after the deadline asks once, and does not suspend") {
+TEST_CASE("what asks for a descriptor after the deadline asks once, and does not suspend") {
     manual_loop loop;
     const support::pipe p;
     result empty;
@@ -252,7 +252,7 @@ TEST_CASE("a descriptor, its deadline and a stop request in one turn have one ou
     CHECK(r.times == 1);
 }
 
-TEST_CASE("who waits with a stop token may be destroyed, and stop requested later") {
+TEST_CASE("what waits with a stop token may be destroyed, and stop requested later") {
     manual_loop loop;
     const support::pipe p;
     std::stop_source source;

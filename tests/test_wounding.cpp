@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// The policy of transactions, visited state by state: who gives way to whom, and that everybody gets through.
+/// The policy of transactions, visited state by state: which one gives way to which, and that all get through.
 #include <dmasync/detail/admission.hpp>
 
 #include <doctest/doctest.h>
@@ -290,7 +290,7 @@ private:
                 any |= waits_before(b, a, e);
             }
         }
-        return n + (any ? 0 : 1); // whoever waits, waits for somebody
+        return n + (any ? 0 : 1); // what waits, waits for something
     }
 
     [[nodiscard]] bool allowed(const actor& waiter, const actor& holder) const {
@@ -326,15 +326,15 @@ public:
 
 private:
     struct action {
-        std::size_t who;
+        std::size_t which;
         bool gives_up;
     };
 
     static void take(world& x, const action& a) {
         if (a.gives_up) {
-            x.give_up(a.who);
+            x.give_up(a.which);
         } else {
-            x.go_on(a.who);
+            x.go_on(a.which);
         }
     }
 
@@ -344,25 +344,25 @@ private:
         faults += x.faults();
         if (!seen_.insert(x.status()).second) { return; }
         ++states;
-        bool anybody = false;
+        bool any = false;
         for (std::size_t i = 0; i < x.size(); ++i) {
             const bool in_turn = i == 0 || x.is(i - 1) != world::phase::absent;
             if (x.is(i) == world::phase::gone || (x.is(i) == world::phase::absent && !in_turn)) { continue; }
             if (!x.waits(i)) {
-                anybody = true;
+                any = true;
                 visit(longer(path, {i, false}));
             }
             if (x.is(i) != world::phase::absent) { visit(longer(path, {i, true})); }
         }
         if (x.all_gone()) {
             faults += x.is_empty() ? 0 : 1;
-        } else if (!anybody) {
+        } else if (!any) {
             ++stuck;
         }
         let_all_get_through(x);
     }
 
-    /// In turns, and nobody gives up: how it must come to an end.
+    /// In turns, and none gives up: how it must come to an end.
     void let_all_get_through(world& x) {
         constexpr int turns = 64;
         for (int turn = 0; turn < turns && !x.all_gone(); ++turn) {
@@ -425,8 +425,7 @@ void check(const totals& t) {
 
 } // namespace
 
-TEST_CASE(
-    "in every state of every table of 3 sets or transactions over 2 buffers nobody is stuck, and all get through") {
+TEST_CASE("in every state of every table of 3 sets or transactions over 2 buffers none is stuck, and all get through") {
     for (const deadlock_policy p : {deadlock_policy::wound_wait, deadlock_policy::wait_die}) {
         totals t;
         const std::vector<wishes> all = choices();
@@ -441,7 +440,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "in every state of random tables of 4 sets or transactions over 2 buffers nobody is stuck, and all get through") {
+    "in every state of random tables of 4 sets or transactions over 2 buffers none is stuck, and all get through") {
     const unsigned seed = 19780601;
     INFO("seed ", seed);
     for (const deadlock_policy p : {deadlock_policy::wound_wait, deadlock_policy::wait_die}) {

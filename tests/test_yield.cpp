@@ -43,7 +43,8 @@ void wait_for_tick() {
 
 } // namespace
 
-TEST_CASE("who yields goes on after what was posted, after timers that are due and descriptors that are ready") {
+TEST_CASE(
+    "a coroutine that yields goes on after what was posted, after timers that are due and descriptors that are ready") {
     manual_loop loop;
     const support::pipe p;
     std::string notes;
@@ -59,7 +60,7 @@ TEST_CASE("who yields goes on after what was posted, after timers that are due a
     CHECK(notes == "ypwty");
 }
 
-TEST_CASE("who yields is resumed once, and takes turns with others that do") {
+TEST_CASE("a coroutine that yields is resumed once, and takes turns with others that do") {
     manual_loop loop;
     std::string notes;
     const probe a = yield_and_note(loop, notes, 'a', 3);
@@ -70,7 +71,7 @@ TEST_CASE("who yields is resumed once, and takes turns with others that do") {
     CHECK(b.done());
 }
 
-TEST_CASE("who yields without end keeps no other timer of the same time") {
+TEST_CASE("a coroutine that yields without end keeps no other timer of the same time") {
     manual_loop loop;
     int yields = 0;
     bool stop = false;
@@ -113,7 +114,7 @@ TEST_CASE("a sleep for no time is a yield") {
     CHECK(sleeper.done());
 }
 
-TEST_CASE("who yields may be destroyed") {
+TEST_CASE("a coroutine that yields may be destroyed") {
     manual_loop loop;
     std::string notes;
     { const probe coroutine = yield_and_note(loop, notes, 'y', 2); }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A program of somebody else, built in every way in which dmasync can be used.
+// A foreign program, built in every way in which dmasync can be used.
 #include <dmasync/dmasync.hpp>
 
 #include <cstdio>

@@ -45,7 +45,7 @@ void check_flags(unsigned flags) {
     }
 }
 
-/// Nobody asks an access first whether it is valid: what is none is called so, and keeps to the rules.
+/// An access is not asked first whether it is valid: what is none is called so, and keeps to the rules.
 void check_cast(std::uint8_t bits) {
     const auto a = static_cast<access_mode>(bits);
     const known* k = find(bits);

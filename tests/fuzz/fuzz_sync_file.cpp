@@ -90,7 +90,7 @@ private:
     }
 
     fuzz::input& in_;
-    std::uint32_t room_ = 0; // for how many points the one who asks has room
+    std::uint32_t room_ = 0; // for how many points the caller has room
 };
 
 bool is_errno(const std::error_code& ec) noexcept {

@@ -120,7 +120,7 @@ private:
         places_ = count;
     }
 
-    /// A place is one of those that were asked for: whoever takes it for an index is safe.
+    /// A place is one of those that were asked for: code that takes it for an index is safe.
     void dequeue() {
         const auto done = queue_.dequeue();
         FUZZ_REQUIRE(!done || done->index < places_);

@@ -51,7 +51,7 @@ struct view {
 
 struct stored {
     word value;
-    bool releases; // whoever acquires it learns `released`
+    bool releases; // what acquires it learns `released`
     view released;
 };
 
@@ -98,7 +98,7 @@ struct thread_state {
     order before{};
 };
 
-/// A decision of the search: who does the next step, and which of the outcomes it has.
+/// A decision of the search: which thread does the next step, and which of the outcomes it has.
 struct decision {
     unsigned thread = 0;
     unsigned choice = 0;
@@ -255,7 +255,7 @@ public:
         const outside scope{*this};
         success = mutate("cas", success, at);
         failure = acquires(success) ? failure : std::memory_order_relaxed;
-        // The pattern of a lock, which who finds it taken tries again once it may be free.
+        // The pattern of a lock, which a thread that finds it taken tries again once it may be free.
         const bool locks = how_.locks_block && !weak && name_is_lock(at);
         step({locks ? what::lock : what::write, id, static_cast<std::uint32_t>(expected)});
         shared_state& l = use(id, at);
@@ -429,7 +429,7 @@ private:
         shared_state& l = locations_[id];
         if (id >= locations_used_ || l.dead) { stop("an atomic is used after its destruction, at " + place(at)); }
         if (l.made_at > me().sees.known[l.maker]) {
-            stop("an atomic is used by who cannot know that it is there, at " + place(at));
+            stop("an atomic is used by a thread that cannot know that it is there, at " + place(at));
         }
         l.used[current_] = now();
         return l;
@@ -538,7 +538,7 @@ private:
         if (writes) { join(t.before, l.before_read); }
         t.before[current_] = step_number;
         join(writes ? l.before_write : l.before_read, t.before);
-        ++t.sees.known[current_]; // what comes now is not known to who has learnt of the step
+        ++t.sees.known[current_]; // what comes now is not known to those that have learnt of the step
         if (is_alone()) { return; }
         (writes ? l.last_write : l.last_read)[current_] = step_number;
         if (locks) { l.last_lock[current_] = step_number; }
@@ -645,7 +645,7 @@ private:
         return text;
     }
 
-    /// Who does the next step. Returns: false when every way on has been seen.
+    /// Decides which thread does the next step. Returns: false when every way on has been seen.
     bool decide(unsigned enabled) {
         if (depth_ < path_.size()) {
             decision& d = path_[depth_++];
@@ -685,7 +685,7 @@ private:
         return lowest(candidates);
     }
 
-    /// Sleep sets (Godefroid): who was tried before at the last decision and does not mind what was done instead.
+    /// Sleep sets (Godefroid): threads that were tried before at the last decision and do not mind what was done instead.
     unsigned still_asleep(const decision& last) const noexcept {
         unsigned set = (last.asleep | last.tried) & ~(1U << last.thread);
         for (unsigned n = 0; n < live_; ++n) {
@@ -701,21 +701,19 @@ private:
         return p.kind == what::read || p.kind == what::pause || p.kind == what::asleep;
     }
 
-    /// Dynamic partial order reduction (Flanagan, Godefroid 2005): who is about to do what might as well have come before
+    /// Dynamic partial order reduction (Flanagan, Godefroid 2005): a thread that is about to do what might as well have come before
     /// something that others have done has to be tried there.
     void note_races() {
         if (depth_ + 1 < path_.size()) { return; } // seen before
         for (unsigned n = 1; n < live_; ++n) {
             const thread_state& t = threads_[n];
             if (t.done || t.next.location == nothing) { continue; }
-            if (t.next.kind == what::pause || t.next.kind == what::asleep) {
-                continue;
-            } // who ends it has to come first
+            if (t.next.kind == what::pause || t.next.kind == what::asleep) { continue; } // its end has to come first
             const shared_state& l = locations_[t.next.location];
             for (unsigned other = 1; other < live_; ++other) {
                 if (other == n) { continue; }
                 if (t.next.kind == what::lock) {
-                    note_race(n, l.last_lock[other], t.before[other]); // who unlocks has to come first
+                    note_race(n, l.last_lock[other], t.before[other]); // the unlock has to come first
                     continue;
                 }
                 note_race(n, l.last_write[other], t.before[other]);

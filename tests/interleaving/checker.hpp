@@ -4,7 +4,7 @@
 ///
 /// A program is a function that makes what it needs, calls `run_threads` once, and looks at what has become of it. Its
 /// threads are fibers. Whatever one thread can see of another is a *step*: an access to an atomic, a sleep, a wake-up.
-/// Before each step the checker decides who goes on, and which of the values that the C++ memory model allows a load
+/// Before each step the checker decides which thread goes on, and which of the values that the C++ memory model allows a load
 /// returns. Plain memory is watched too: two accesses without an order between them are a failure, whatever they read.
 
 #include <atomic>
@@ -78,7 +78,7 @@ private:
     std::uint32_t id_;
 };
 
-/// What an eventfd is to a loop: rung by anybody, heard by one, who may sleep until it is. The kernel's lock around its
+/// What an eventfd is to a loop: rung by any thread, heard by one, which may sleep until it is. The kernel's lock around its
 /// counter orders what comes before a ring and after hearing it.
 class bell : location {
 public:

@@ -33,7 +33,7 @@ struct place {
     std::optional<dmasync::domain> media;
     buffer screen;
     buffer camera;
-    canary shared; // touched by who holds the buffer
+    canary shared; // touched by what holds the buffer
 
     explicit place(std::chrono::nanoseconds lease = dmasync::no_lease, dmasync::lease_report_sink report = {}) {
         media.emplace(*loop, dmasync::domain_options{.lease = lease, .report = std::move(report), .reserve = 3});

@@ -122,7 +122,7 @@ void coherence() {
     check(a <= b, "a thread does not see a location go back");
 }
 
-/// What a third thread has seen binds those who synchronise with it.
+/// What a third thread has seen binds those that synchronise with it.
 void coherence_across_threads() {
     atomic<int> x{0};
     atomic<int> ready{0};
@@ -178,7 +178,7 @@ void update_sees_latest() {
     check(x.load(relaxed) == 3, "no update is lost");
 }
 
-/// Woken before it sleeps, and nobody else will: the word says nothing.
+/// Woken before it sleeps, and nothing else will: the word says nothing.
 void lost_wake_up() {
     futex_word word{0};
     run_threads({
@@ -293,7 +293,7 @@ void outcomes_of_updates() {
     observe(x.load(relaxed) * 16 + y.load(relaxed));
 }
 
-/// Two locks in opposite order, by who does not insist on the second.
+/// Two locks in opposite order, by a thread that does not insist on the second.
 void outcomes_of_locks() {
     interleave::mutex one;
     interleave::mutex two;

@@ -115,7 +115,7 @@ guard hold(device_place& p, const lock_options& options = {}) {
     return device_lock{p, access_mode::write, options, ec}.try_and_take();
 }
 
-/// Two readers enter at once: whoever finds the bracket open comes after the kernel was told.
+/// Two readers enter at once: the one that finds the bracket open comes after the kernel was told.
 void readers_enter() {
     cpu_bracket bracket;
     canary caches;
@@ -190,7 +190,7 @@ void own_brackets_or_expiry() {
     check(open.load(std::memory_order_relaxed) == 0, "no bracket is left open, and none is closed twice");
 }
 
-/// Who is told that a fence comes too late comes after what was done before the lease ended.
+/// A thread that is told that a fence comes too late comes after what was done before the lease ended.
 void expiry_seen() {
     device_place p{10ms};
     const std::array<request, 1> set{request{p.screen, access_mode::write}};
@@ -265,7 +265,7 @@ void cancel_or_gate() {
         [&] { source.request_stop(); },
     });
     check(ec ? ec == errc::cancelled && p.shared.read() == 1 : p.shared.read() == 2, "one outcome");
-    check(static_cast<bool>(hold(p)), "nobody has kept it");
+    check(static_cast<bool>(hold(p)), "it is not kept");
 }
 
 /// A coroutine that can be destroyed while it waits.
@@ -303,7 +303,7 @@ void destroy_or_gate() {
         [&] { source.request_stop(); },
     });
     p.loop.run_ready();
-    check(static_cast<bool>(hold(p)), "nobody has kept it");
+    check(static_cast<bool>(hold(p)), "it is not kept");
 }
 
 /// Lets the loop run everything else that is ready.
@@ -352,7 +352,7 @@ void late_or_gate() {
         },
     });
     check(!ec || ec == errc::timed_out || ec == errc::fence_timed_out, "one outcome");
-    check(static_cast<bool>(hold(p)), "nobody has kept it");
+    check(static_cast<bool>(hold(p)), "it is not kept");
 }
 
 const registration programs{

@@ -12,7 +12,7 @@ using interleave::check;
 
 constexpr std::uint32_t few_uses = 2;
 
-/// Whoever has the lock finds what the last one left, however it was locked.
+/// The thread that has the lock finds what the last one left, however it was locked.
 void use(domain_lock& lock, interleave::canary& shared, unsigned rounds) {
     for (unsigned i = 0; i < rounds; ++i) {
         const std::lock_guard guard{lock};

@@ -31,7 +31,7 @@ struct note : work {
     unsigned* count;
     unsigned last_one;
     unsigned turn = 0;
-    canary brought; // written by who posts
+    canary brought; // written by what posts
 };
 
 void post(model_loop& loop, note& n) {
@@ -109,7 +109,7 @@ void two_busy_posters() {
     check(a.turn < b.turn && c.turn < d.turn, "what one thread posts is run in its order");
 }
 
-/// The same with a loop that is never told to stop but polled by a host, who sleeps while its descriptor is silent.
+/// The same with a loop that is never told to stop but polled by a host, which sleeps while its descriptor is silent.
 void hosted() {
     model_loop loop;
     unsigned count = 0;
@@ -179,7 +179,7 @@ void stopped_twice() {
     check(count == 1, "what was posted before the loop stops for good is run");
 }
 
-/// Who sees that virtual time has come sees what was done before it was moved.
+/// A thread that sees that virtual time has come sees what was done before it was moved.
 void time_moved() {
     model_loop loop;
     const auto then = loop.now() + std::chrono::seconds{1};
@@ -198,7 +198,7 @@ void time_moved() {
     });
 }
 
-/// Who sees that a loop has failed sees why, and what was done before.
+/// A thread that sees that a loop has failed sees why, and what was done before.
 void failed() {
     model_loop loop;
     canary before;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who waits gives up while another thread grants what he waits for.
+// A waiter gives up while another thread grants what it waits for.
 #include "place.hpp"
 
 #include <coroutine>
@@ -85,7 +85,7 @@ abandoned wait_to_be_destroyed(place& p, lock_options options, std::error_code& 
     co_await std::suspend_always{};
 }
 
-/// A waiting coroutine is destroyed, where it would have been resumed, while who unlocks grants it the buffer.
+/// A waiting coroutine is destroyed, where it would have been resumed, while an unlock grants it the buffer.
 void destroy_or_grant() {
     place p;
     guard held = p.hold();
@@ -98,7 +98,7 @@ void destroy_or_grant() {
         },
         [&] { use_and_unlock(p, std::move(held)); },
     });
-    check(static_cast<bool>(p.hold()), "nobody has kept it");
+    check(static_cast<bool>(p.hold()), "it is not kept");
 }
 
 /// The same against a stop request.
@@ -134,10 +134,10 @@ void destroy_or_cancel_or_grant() {
         [&] { source.request_stop(); },
         [&] { use_and_unlock(p, std::move(held)); },
     });
-    check(static_cast<bool>(p.hold()), "nobody has kept it");
+    check(static_cast<bool>(p.hold()), "it is not kept");
 }
 
-/// A blocked thread's deadline passes, and somebody else finds out, while the buffer is unlocked.
+/// A blocked thread's deadline passes, and another thread finds out, while the buffer is unlocked.
 void deadline_or_grant_blocked() {
     place p;
     guard held = p.hold();

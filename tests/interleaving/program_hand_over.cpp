@@ -6,7 +6,7 @@ namespace {
 
 using namespace interleave;
 
-/// A thread that waits in blocking_lock is woken by who unlocks, and sees what he did.
+/// A thread that waits in blocking_lock is woken by the thread that unlocks, and sees what that did.
 void to_blocked_thread() {
     place p;
     guard held = p.hold();
@@ -29,7 +29,7 @@ void to_two_blocked_threads() {
     check(p.shared.read() == 3, "all have been alone");
 }
 
-/// A coroutine on the domain's loop is resumed by who unlocks on another thread.
+/// A coroutine on the domain's loop is resumed by an unlock on another thread.
 void to_coroutine() {
     place p;
     guard held = p.hold();
@@ -40,7 +40,7 @@ void to_coroutine() {
     check(p.shared.read() == 2, "both have been alone");
 }
 
-/// The same on a loop of its own, while nobody runs the domain's.
+/// The same on a loop of its own, while the domain's is not run.
 void to_coroutine_elsewhere() {
     place p;
     model_loop other;

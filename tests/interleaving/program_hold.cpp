@@ -16,7 +16,7 @@ bool is_in_time(const std::error_code& ec) {
     return !ec;
 }
 
-/// A buffer is given back before the others while the lease runs out: who wants it gets it in either case.
+/// A buffer is given back before the others while the lease runs out: a waiter gets it in either case.
 void released_or_expired() {
     place p{10ms};
     guard held = p.hold_both();
@@ -112,7 +112,7 @@ void lent_until_task() {
     check(p.shared.read() == 2, "both have been alone");
 }
 
-/// A hold is renewed while somebody begins to wait, and the loop looks for leases that have run out.
+/// A hold is renewed while another begins to wait, and the loop looks for leases that have run out.
 void renewed_or_waited_for() {
     place p{10ms};
     guard held = p.hold();

@@ -9,7 +9,7 @@ namespace {
 
 using namespace interleave;
 
-/// A lease that has run out is found by who wants the buffer, while its holder unlocks: one of the two ends the hold.
+/// A lease that has run out is found by a thread that wants the buffer, while its holder unlocks: one of the two ends the hold.
 void expiry_or_unlock() {
     unsigned reports = 0;
     place p{10ms, [&](const dmasync::lease_report&) { ++reports; }};
@@ -22,13 +22,13 @@ void expiry_or_unlock() {
         [&] { unlocked = held.unlock(); },
         [&] { next = dmasync::try_lock(write(p.screen)); },
     });
-    check(static_cast<bool>(next), "who wants it gets it");
+    check(static_cast<bool>(next), "what wants it gets it");
     check((unlocked == errc::lease_expired) == (reports == 1), "the holder is told, and the report made, or neither");
     check(p.media->counters().leases_expired == reports, "it is counted once");
     check(next.token(p.screen) > before, "tokens grow");
 }
 
-/// The same for a holder who renews.
+/// The same for a holder that renews.
 void expiry_or_renewal() {
     place p{10ms};
     guard held = p.hold();
@@ -47,7 +47,7 @@ void expiry_or_renewal() {
     check(held.expired() == static_cast<bool>(next), "the guard says so");
 }
 
-/// Who sees that a guard is expired comes after what was done before its buffers were given away.
+/// A thread that sees that a guard is expired comes after what was done before its buffers were given away.
 void expiry_seen() {
     place p{10ms};
     guard held = p.hold();
@@ -108,7 +108,7 @@ dmasync::detail::detached look_when_late(place& p, canary& before, std::error_co
     done = true;
 }
 
-/// Who is resumed after his lease has run out comes after what was done before that.
+/// A waiter that is resumed after its lease has run out comes after what was done before that.
 void resumed_late() {
     place p;
     guard held = p.hold();
@@ -149,7 +149,7 @@ void loan_or_limit() {
         [&] { unlocked = held.unlock(); },
         [&] { next = dmasync::try_lock(write(p.screen)); },
     });
-    check(static_cast<bool>(next), "who wants it gets it");
+    check(static_cast<bool>(next), "what wants it gets it");
     check((unlocked == errc::lease_expired) == (reports == 2), "the holder is told, and the report made, or neither");
 }
 

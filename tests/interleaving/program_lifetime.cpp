@@ -63,7 +63,7 @@ void last_handle_or_unlock() {
     });
 }
 
-/// A buffer goes while somebody looks at the domain: it is seen whole, or not at all, and goes after that.
+/// A buffer goes while a thread looks at the domain: it is seen whole, or not at all, and goes after that.
 void last_of_a_buffer_or_snapshot() {
     place p;
     guard held = p.hold();

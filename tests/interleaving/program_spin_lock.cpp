@@ -9,7 +9,7 @@ namespace {
 
 using dmasync::detail::spin_lock;
 
-/// Whoever has the lock finds what the last one left.
+/// The thread that has the lock finds what the last one left.
 void exclude(unsigned threads, unsigned rounds) {
     spin_lock lock;
     interleave::canary shared;
@@ -43,7 +43,7 @@ void attempts() {
         lock.unlock();
     };
     interleave::run_threads({body, body, body});
-    interleave::check(entered >= 1 && entered == shared.read(), "somebody succeeds, and who does is alone");
+    interleave::check(entered >= 1 && entered == shared.read(), "one succeeds, and is alone");
 }
 
 const interleave::registration programs{

@@ -38,7 +38,7 @@ task<> touch(canary& touched) {
     co_return;
 }
 
-/// A task that ends on another thread gives its result to who runs it, who may destroy its loop at once.
+/// A task that ends on another thread gives its result to the thread that runs it, which may destroy its loop at once.
 void ends_elsewhere() {
     model_loop other;
     std::optional<model_loop> loop{std::in_place};
@@ -70,7 +70,7 @@ void continued_elsewhere() {
     });
 }
 
-/// Whoever comes last goes on, and sees what all have done.
+/// The one that comes last goes on, and sees what all have done.
 void joined() {
     model_loop other;
     model_loop loop;

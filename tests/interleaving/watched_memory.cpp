@@ -38,7 +38,7 @@ std::byte* const arena = static_cast<std::byte*>(std::aligned_alloc(4096, arena_
 std::size_t arena_used = 0;
 std::size_t blocks = 0;
 std::uint32_t execution = 0;
-const present* who = nullptr;
+const present* viewer = nullptr;
 
 /// In front of every block of the arena.
 struct alignas(16) block {
@@ -58,7 +58,7 @@ cell& cell_of(std::uintptr_t address) noexcept {
         }
         if (c.address == address) { return c; }
     }
-    who = nullptr;
+    viewer = nullptr;
     fail("the checker has no room for so much memory");
 }
 
@@ -79,13 +79,13 @@ std::string place(std::uintptr_t code) {
 
 [[noreturn]] void fail_access(const cell& c, const char* what, unsigned other, bool wrote,
                               std::uintptr_t code) noexcept {
-    const unsigned me = who->thread;
-    who = nullptr;
+    const unsigned me = viewer->thread;
+    viewer = nullptr;
     fail(std::string{what} + ": thread " + std::to_string(me) + " at\n" + place(code) + "    and thread " +
          std::to_string(other) + " at\n" + place(c.code[other][wrote ? 1 : 0]));
 }
 
-bool is_known(unsigned thread, std::uint16_t time) noexcept { return time <= who->known[thread]; }
+bool is_known(unsigned thread, std::uint16_t time) noexcept { return time <= viewer->known[thread]; }
 
 void look_for_race(cell& c, std::size_t byte, bool writes, std::uintptr_t code) noexcept {
     if (!is_known(c.writer[byte], c.written[byte])) {
@@ -97,8 +97,8 @@ void look_for_race(cell& c, std::size_t byte, bool writes, std::uintptr_t code) 
 }
 
 void touch_cell(cell& c, unsigned bytes, bool writes, std::uintptr_t code) noexcept {
-    const unsigned me = who->thread;
-    const std::uint16_t now = who->known[me];
+    const unsigned me = viewer->thread;
+    const std::uint16_t now = viewer->known[me];
     if (c.freed) { fail_access(c, "access to memory that was freed", c.writer[0], true, code); }
     if (c.latest_thread != me || c.latest_time != now) {
         c.latest_thread = static_cast<std::uint8_t>(me);
@@ -122,7 +122,7 @@ void touch_cell(cell& c, unsigned bytes, bool writes, std::uintptr_t code) noexc
 }
 
 void touch(const void* p, std::size_t size, bool writes, void* code) noexcept {
-    if (who == nullptr || who->alone) { return; }
+    if (viewer == nullptr || viewer->alone) { return; }
     auto at = reinterpret_cast<std::uintptr_t>(p);
     const std::uintptr_t end = at + size;
     while (at < end) {
@@ -137,10 +137,10 @@ void touch(const void* p, std::size_t size, bool writes, void* code) noexcept {
 bool is_in_arena(const void* p) noexcept { return p >= arena && p < arena + arena_size; }
 
 void* allocate(std::size_t size, std::size_t alignment) noexcept {
-    if (who == nullptr) { return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment); }
+    if (viewer == nullptr) { return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment); }
     std::size_t at = (arena_used + sizeof(block) + alignment - 1) / alignment * alignment;
     if (at + size > arena_size) {
-        who = nullptr;
+        viewer = nullptr;
         fail("the checker has no room for so many allocations");
     }
     // Nothing is used a second time: what comes late finds that it is freed.
@@ -158,14 +158,14 @@ void release(void* p, void* code) noexcept {
     }
     auto* b = reinterpret_cast<block*>(static_cast<std::byte*>(p) - sizeof(block));
     if (b->freed) {
-        who = nullptr;
+        viewer = nullptr;
         fail("memory freed twice\n" + place(reinterpret_cast<std::uintptr_t>(code)));
     }
     b->freed = true;
     --blocks;
-    touch(p, b->size, true, code); // as if written: who has used it did so before
+    touch(p, b->size, true, code); // as if written: its users did so before
     const auto begin = reinterpret_cast<std::uintptr_t>(p);
-    for (std::uintptr_t at = begin / granule * granule; who != nullptr && at < begin + b->size; at += granule) {
+    for (std::uintptr_t at = begin / granule * granule; viewer != nullptr && at < begin + b->size; at += granule) {
         cell_of(at).freed = true;
     }
 }
@@ -177,7 +177,7 @@ void begin_watching() noexcept {
     arena_used = blocks = 0;
 }
 
-void watch_as(const present* p) noexcept { who = p; }
+void watch_as(const present* p) noexcept { viewer = p; }
 
 std::size_t blocks_left() noexcept { return blocks; }
 

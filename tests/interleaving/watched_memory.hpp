@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file watched_memory.hpp  Plain memory under the checker: who touched which byte when, and what has been freed.
+/// \file watched_memory.hpp  Plain memory under the checker: which thread touched which byte when, and what has been freed.
 ///
 /// The programs are compiled with -fsanitize=thread, and the functions that this makes them call at every access are
 /// here, in place of the sanitizer's own library, which knows nothing of fibers.
@@ -24,13 +24,13 @@ struct present {
     clocks known{};     // its own: the time now
 };
 
-/// A new execution: memory that the last one had is free, and nobody has touched anything.
+/// A new execution: memory that the last one had is free, and nothing has been touched.
 void begin_watching() noexcept;
 
 /// From here on the code of the program runs, as this thread; null: the checker's own code does.
-void watch_as(const present* who) noexcept;
+void watch_as(const present* viewer) noexcept;
 
-/// Returns: the blocks that nobody has freed.
+/// Returns: the blocks that have not been freed.
 [[nodiscard]] std::size_t blocks_left() noexcept;
 
 /// Ends the execution that goes on. Does not return.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file book.hpp  Who holds what, as the users of the library know it: kept apart from what the library believes.
+/// \file book.hpp  What the users of the library hold, as they know it: kept apart from what the library believes.
 
 #include <dmasync/guard.hpp>
 #include <dmasync/transaction.hpp>
@@ -85,7 +85,7 @@ public:
         return taken;
     }
 
-    /// S1: whoever conflicts does not hold the same buffer at the same time.
+    /// S1: what conflicts does not hold the same buffer at the same time.
     void look() const {
         for (std::size_t i = 0; i < holdings_.size(); ++i) {
             for (std::size_t k = 0; k < i; ++k) {

@@ -3,7 +3,7 @@
 /// \file checker.hpp  Looks at a domain's state each time its lock has been freed: is everything true that has to be?
 ///
 /// It knows nothing of how the library works but the meaning of its data, and tests each rule by brute force. What it saw
-/// the last time tells it what the step in between has done: who was granted, revoked, refused.
+/// the last time tells it what the step in between has done: what was granted, revoked, refused.
 
 #include <dmasync/detail/domain/core.hpp>
 
@@ -195,7 +195,7 @@ private:
             violated(invariant::whole, "a buffer counts %u waiters, but %u wait", b.waiters, waiters);
         }
         if ((b.state & node::closed) != 0 && waiters != 0) {
-            violated(invariant::outcome, "somebody waits for a closed buffer");
+            violated(invariant::outcome, "a claim waits for a closed buffer");
         }
         if (b.token() < n.token) { violated(invariant::token, "the token of a buffer has become smaller"); }
         if ((b.token() % 2 != 0) != writer) {
@@ -234,7 +234,7 @@ private:
         }
         if (is_stopped(c)) { violated(invariant::outcome, "#%lld waits, though stop was requested", id(c)); }
         if (has_expired_hold(c)) { violated(invariant::lease, "#%lld waits for more of what it has lost", id(c)); }
-        if (!has_obstacle(c)) { violated(invariant::graph, "#%lld waits, but nobody is in its way", id(c)); }
+        if (!has_obstacle(c)) { violated(invariant::graph, "#%lld waits, but nothing is in its way", id(c)); }
         if (wait_die_) {
             check_waits_of_holder(c);
         } else {
@@ -242,7 +242,7 @@ private:
         }
     }
 
-    /// A request to stop whoever has this number has been made, and the call has returned.
+    /// A request to stop the claim with this number has been made, and the call has returned.
     [[nodiscard]] bool is_stopped(const claim& c) const {
         const auto i = static_cast<std::size_t>(id(c));
         return i < stopped.size() && stopped[i];
@@ -255,7 +255,7 @@ private:
 
     // ---- transactions ------------------------------------------------------------------------------------------------
 
-    /// Wound-wait: who waits for a younger transaction that is not complete has wounded it (R1, S8).
+    /// Wound-wait: a claim that waits for a younger transaction that is not complete has wounded it (R1, S8).
     void check_waits_for_younger(const claim& c) const {
         for (const known_claim& k : claims_) {
             const auto* t = k.node->transaction;
@@ -400,7 +400,7 @@ private:
         return nullptr;
     }
 
-    /// A hold of a buffer has become another: a reader may only become a writer when nobody is in the way (R4).
+    /// A hold of a buffer has become another: a reader may only become a writer when nothing is in the way (R4).
     void check_change(const place& before, const entry& e, const claim& c) {
         if (dmasync::is_write(before.mode) || !dmasync::is_write(e.mode)) { return; }
         for (const known_claim* w : waiting_) {
@@ -528,7 +528,7 @@ private:
     void check_clock() {
         if (!inspector::is_owned(*state_)) { return; }
         if (inspector::dates_later(*state_)) { return; } // the end of the turn sets the timer
-        if (inspector::timer_is_late(*state_)) { violated(invariant::lease, "nobody has set the timer"); }
+        if (inspector::timer_is_late(*state_)) { violated(invariant::lease, "the timer is not set"); }
         const auto horizon = inspector::horizon(*state_);
         for (const known_claim& k : claims_) {
             const phase p = k.node->state.load();
@@ -538,7 +538,7 @@ private:
                 violated(invariant::lease, "#%lld lasts for ever in phase %d", id(*k.node), static_cast<int>(p));
             }
             if (k.node->until < horizon) {
-                violated(invariant::lease, "nobody will look when #%lld ends", id(*k.node));
+                violated(invariant::lease, "nothing will look when #%lld ends", id(*k.node));
             }
         }
     }
@@ -556,7 +556,7 @@ private:
             violated(invariant::lease, "#%lld waits, and is not watched", id(c));
         }
         if (is_watched && event_loop::later(c.since, after) < horizon) {
-            violated(invariant::lease, "nobody will look when #%lld is stuck", id(c));
+            violated(invariant::lease, "nothing will look when #%lld is stuck", id(c));
         }
     }
 

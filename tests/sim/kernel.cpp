@@ -170,7 +170,7 @@ int info(const file& f, sync_file_info& i) {
         if (!busy && status == 1) { status = std::min(status, k.status[static_cast<std::size_t>(p)]); }
     }
     i.status = status;
-    if (i.num_fences != 0) { return failed(EINVAL); } // nobody asks for them here
+    if (i.num_fences != 0) { return failed(EINVAL); } // they are not asked for here
     i.num_fences = static_cast<std::uint32_t>(f.parts.size());
     return 0;
 }

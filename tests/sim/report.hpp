@@ -17,11 +17,11 @@ enum class invariant : std::uint8_t {
     outcome,        ///< S5 exactly one outcome for each waiter
     ticket,         ///< S6 live tickets are distinct
     late,           ///< S7 a late unlock says so and changes nothing
-    graph,          ///< S8 waits go to holders and older waiters, and nobody waits for nothing
-    order,          ///< R2, R5 nobody overtakes an older waiter that conflicts; queues are by age
+    graph,          ///< S8 waits go to holders and older waiters, and nothing waits for nothing
+    order,          ///< R2, R5 no claim overtakes an older waiter that conflicts; queues are by age
     lease,          ///< no lease ends before its time, none of what is over stays in the book
     bracket,        ///< no END without its START, no START left without its END
-    fence,          ///< nobody is given what a device was at work on when he asked
+    fence,          ///< no lock is given what a device was at work on when it asked
     counters,       ///< they agree with what was seen
     drains,         ///< without faults everything comes to its end, and all is free again
     leaks,          ///< no descriptor and no claim is left

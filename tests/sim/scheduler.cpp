@@ -55,7 +55,7 @@ struct everything {
     std::uint32_t period = 1;
     std::uint64_t switches = 0;
     std::uint64_t leaves = 0;       // of the processor, to whomever
-    unsigned looks_at_the_last = 0; // by who spins
+    unsigned looks_at_the_last = 0; // by the thread that spins
     bool abandoned = false;
 };
 
@@ -140,7 +140,7 @@ void leave_processor(bool to_any = false) {
         wake_all_light_sleepers();
         next = fiber_of(e.running).now == condition::ready ? e.running : choose_other(e.running);
     }
-    // The last thread ends the run: it is not for a look in between, but for who spins until it does something.
+    // The last thread ends the run: it is not for a look in between, but for a thread that spins until it does something.
     constexpr unsigned patience = 64;
     if (next == max_threads - 1 && can_go_on && !(to_any && ++e.looks_at_the_last % patience == 0)) {
         next = e.running;

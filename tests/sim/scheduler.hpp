@@ -41,7 +41,7 @@ inline void point() noexcept {
 /// Lets another thread go on, if there is one that can.
 void yield() noexcept;
 
-/// The same for whoever waits in a loop: every other thread may be the one that is waited for.
+/// The same for a thread that waits in a loop: every other thread may be the one that is waited for.
 void spin() noexcept;
 
 /// Whether any other thread could run now.
@@ -65,7 +65,7 @@ extern watched_lock watched;
     const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
     return address(word) - address(watched.at) < watched.size;
 }
-/// A word of that lock has just been set to 0. Defined by whoever looks.
+/// A word of that lock has just been set to 0. Defined by the onlooker.
 void lock_freed() noexcept;
 
 /// As long as one exists the running thread is not switched away from.

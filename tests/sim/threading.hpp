@@ -71,7 +71,7 @@ public:
         return exchange_by([v](T old) { return static_cast<T>(old & v); });
     }
 
-    /// For who looks on.
+    /// For an onlooker.
     [[nodiscard]] T peek() const noexcept { return value_; }
 
 private:
@@ -130,7 +130,7 @@ inline constexpr unsigned spins_at_first = 4;
 inline constexpr unsigned looks_before_sleep = 0;
 inline constexpr unsigned looks_before_queue = 2;
 
-/// Whoever spins waits for another one: that one goes first.
+/// A thread that spins waits for another one: that one goes first.
 inline void spin_hint() noexcept { sim::spin(); }
 inline void nap() noexcept { sim::spin(); }
 

@@ -258,7 +258,7 @@ private:
         default:
             a.coroutine = acquire(*this, a);
             a.begun = true;
-            if (a.own_set != nullptr && a.id % 3 == 0) { a.own_set.reset(); } // who waits for it goes on
+            if (a.own_set != nullptr && a.id % 3 == 0) { a.own_set.reset(); } // what waits for it goes on
             return;
         }
         settle(a);
@@ -371,7 +371,7 @@ private:
         }
     }
 
-    /// The oldest is never wounded, so nobody begins again for ever.
+    /// The oldest is never wounded, so none begins again for ever.
     void begin_attempt(actor& a) {
         constexpr int too_many = 100;
         note("#%d makes attempt %d", a.id, a.attempts);
@@ -537,7 +537,7 @@ private:
         return options;
     }
 
-    /// Whether somebody may still wait or hold by this set; a device's hold ends unseen.
+    /// Whether this set may still be waited for or hold; a device's hold ends unseen.
     [[nodiscard]] bool is_in_use(const lock_set* s) const {
         return std::any_of(actors_.begin(), actors_.end(), [s](const auto& a) {
             return a != nullptr && a->set == s && a->asked != nullptr &&
@@ -1038,13 +1038,13 @@ private:
         buffer made = s.dma_buf != nothing ? media_->import(unique_fd{open_dma_buf(s.dma_buf)}, "", ec)
                                            : media_->adopt(memory.at(static_cast<std::size_t>(b)), "", ec);
         if (ec) { violated(invariant::answers, "import: %s", ec.message().c_str()); }
-        // whoever has begun to lock it meanwhile relies on the handle that there was
+        // a thread that has begun to lock it meanwhile relies on the handle that there was
         if (s.users == 1) { std::swap(s.handle, made); }
         --s.users;
         --domain_users_;
     }
 
-    /// Not an operation of its own: it must not matter to a program whether somebody looks.
+    /// Not an operation of its own: it must not matter to a program whether it is looked at.
     void take_snapshot() {
         if (!media_ || closing_) { return; }
         ++domain_users_;
@@ -1084,7 +1084,7 @@ private:
 
     // ---- the end -----------------------------------------------------------------------------------------------------
 
-    /// The last thread: no new operations, no errors; devices finish, guards are unlocked, until nobody waits.
+    /// The last thread: no new operations, no errors; devices finish, guards are unlocked, until nothing waits.
     void end() {
         note("the end begins");
         ending_ = true;
@@ -1155,7 +1155,7 @@ private:
         violated(invariant::drains, "a thread does not come to the end of what it does");
     }
 
-    /// Whoever comes now finds everything free.
+    /// What comes now finds everything free.
     void check_newcomers() {
         wake(&over_);
         while (others_can_run()) { yield(); }
@@ -1271,7 +1271,7 @@ void turn::run(work& w, disposition d) noexcept {
 
 } // namespace
 
-/// Called by the atomics that are the domain's lock. One of them may be 0 while somebody is inside by the other.
+/// Called by the atomics that are the domain's lock. One of them may be 0 while a thread is inside by the other.
 void lock_freed() noexcept {
     const undisturbed here;
     if (!the_world->watcher().is_watching() || !the_world->watcher().lock_is_free()) { return; }

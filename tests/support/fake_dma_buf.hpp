@@ -67,7 +67,7 @@ void inject(int fd, unsigned long request, int error, int times = 1, int skipped
 /// The open descriptors of this process, without those that keep the fakes going.
 [[nodiscard]] std::size_t open_descriptors();
 
-/// Somebody between the fakes and those who ask them, who may have them say anything at all. Called while nobody else asks
+/// Stands between the fakes and their callers, and may have them say anything at all. Called while no other thread asks
 /// a fake, so it must not ask one itself; it may make, duplicate and close descriptors.
 class meddler {
 public:
@@ -79,7 +79,7 @@ public:
     /// A request is about to be made. Returns: the errno that it fails with; 0 to have the fake answer it.
     virtual int refuse_request(unsigned long /*request*/, const void* /*argument*/) { return 0; }
 
-    /// A fake has answered. Returns: what ioctl(2) does. A descriptor that was made belongs to whoever gets the answer.
+    /// A fake has answered. Returns: what ioctl(2) does. A descriptor that was made belongs to the one that gets the answer.
     virtual int change_answer(unsigned long /*request*/, void* /*argument*/, int result) { return result; }
 
     /// A request to a device node that no fake knows. Returns: as ioctl(2), with errno; `ioctl_is_real` to have it made.
@@ -98,7 +98,7 @@ public:
     virtual std::string change_fdinfo(std::string text) { return text; }
 };
 
-/// Has `m` meddle with all the fakes; nobody, when null.
+/// Has `m` meddle with all the fakes; nothing, when null.
 void meddle_with(meddler* m);
 
 /// The same while it is in scope.

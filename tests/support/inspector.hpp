@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file inspector.hpp  Looks into the state of a domain, which nobody else can: for tests of what must be true inside.
+/// \file inspector.hpp  Looks into the state of a domain, which is private: for tests of what must be true inside.
 ///
-/// Threads: while nobody is in a step of the domain's.
+/// Threads: while no thread is in a step of the domain's.
 
 #include <dmasync/detail/domain/buffers.hpp>
 #include <dmasync/detail/domain/callbacks.hpp>
@@ -46,11 +46,11 @@ struct inspector {
     [[nodiscard]] static const buffer_registry& registry(domain_state& s) noexcept { return s.registry; }
     [[nodiscard]] static const domain_counters& counters(domain_state& s) noexcept { return s.counters; }
     [[nodiscard]] static const domain_lock& lock_of(domain_state& s) noexcept { return s.lock; }
-    /// Whether nobody is inside; somebody may be about to be, or to take the bias away. Where the atomics can be looked at without being used.
+    /// Whether no thread is inside; one may be about to be, or to take the bias away. Where the atomics can be looked at without being used.
     [[nodiscard]] static bool is_free(const domain_lock& l) noexcept {
         return l.biased_ ? l.inside_.peek() == 0 : l.shared_.word_.peek() == 0;
     }
-    /// As if no thread had used the lock yet: whoever does next may be given the bias. While nobody else is there.
+    /// As if no thread had used the lock yet: the next may be given the bias. While no other is there.
     static void forget_users(domain_state& s) noexcept {
         domain_lock& l = s.lock;
         l.owner_.store({}, std::memory_order_relaxed);

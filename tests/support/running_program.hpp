@@ -26,7 +26,7 @@ struct program_outcome {
     std::string output; ///< what it wrote to the standard output and error
 };
 
-/// Is killed if nobody waits for it.
+/// Is killed if it is not waited for.
 class running_program {
 public:
     running_program(std::string path, std::vector<std::string> arguments) {

@@ -57,12 +57,12 @@ private:
         if (written && b.holders.size() != 1) { return " has a writer that is not alone"; }
         if ((b.token % 2 != 0) != written) { return " has a token that does not say whether a writer holds it"; }
         if (b.closed && !b.waiters.empty()) { return " is closed, and waited for"; }
-        if (!are_uses(s, number, b.holders, holds)) { return " is held by who does not hold it"; }
+        if (!are_uses(s, number, b.holders, holds)) { return " is held by one that does not hold it"; }
         if (!are_uses(s, number, b.waiters, [](state x) { return x == state::waiting; })) {
-            return " is waited for by who does not wait for it";
+            return " is waited for by one that does not wait for it";
         }
         if (!are_uses(s, number, b.losers, [](state x) { return x == state::expired; })) {
-            return " was lost by who did not lose it";
+            return " was lost by one that did not lose it";
         }
         for (std::size_t i = 1; i < b.waiters.size(); ++i) {
             const auto& first = s.acquisitions[b.waiters[i - 1].acquisition].ticket;
@@ -103,9 +103,9 @@ private:
         if (a.state != state::waiting) { return a.waits_for.empty() ? "" : " has its set, and waits"; }
         if (!a.ticket) { return " waits without a ticket"; }
         if (a.wounded) { return " is wounded, and waits"; }
-        if (a.waits_for.empty()) { return " waits for nobody"; }
+        if (a.waits_for.empty()) { return " waits for nothing"; }
         for (const std::size_t other : a.waits_for) {
-            if (!is_in_the_way(s, number, other)) { return " waits for who is not in its way"; }
+            if (!is_in_the_way(s, number, other)) { return " waits for one that is not in its way"; }
         }
         return leads_to_itself(s, number) ? " waits in a circle" : "";
     }

@@ -22,7 +22,7 @@ namespace support {
 /// One queue of an open device: a camera has one, a converter two. Unless said otherwise a failure ends the test.
 class video_queue {
 public:
-    /// `memory`: V4L2_MEMORY_MMAP, buffers of the device's, or V4L2_MEMORY_DMABUF, of somebody else's.
+    /// `memory`: V4L2_MEMORY_MMAP, buffers of the device's, or V4L2_MEMORY_DMABUF, of another.
     video_queue(int device, v4l2_buf_type type, v4l2_memory memory) : device_{device}, type_{type}, memory_{memory} {}
 
     void set_format(std::uint32_t width, std::uint32_t height, std::uint32_t pixels) const {

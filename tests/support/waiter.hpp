@@ -10,7 +10,7 @@
 
 namespace support {
 
-/// Locks and keeps what it gets in `out`, until somebody takes it from there.
+/// Locks and keeps what it gets in `out`, until it is taken from there.
 template <class... Requests>
 probe keep(dmasync::guard& out, std::error_code& ec, dmasync::lock_options options, Requests... requests) {
     out = co_await dmasync::lock(requests..., options, ec); // qualified: with lvalues only, std::lock would fit better

@@ -57,7 +57,7 @@ struct stage {
     domain media{loop, {.lease = 1s, .name = "media", .report = {}}};
 };
 
-/// A little of everything: each kind of slice, each kind of mark, names that mean something to whoever shows them.
+/// A little of everything: each kind of slice, each kind of mark, names that mean something to what shows them.
 expectation tell_story(stage& s) {
     const support::fake_dma_buf memory;
     std::array<std::array<std::byte, 64>, 3> plain{};

@@ -723,7 +723,7 @@ TEST_CASE_TEMPLATE("a coroutine waits for the work on a buffer", Loop, EVERY_LOO
     CHECK_FALSE(r.error);
 }
 
-TEST_CASE("work that nobody ends expires after ten seconds, without an error") {
+TEST_CASE("work that is never ended expires after ten seconds, without an error") {
     const vgem_buffer b;
     const std::uint32_t work = b.attach(access_mode::dma_write);
     const fence f = export_fence(b, access_mode::read);
@@ -737,7 +737,7 @@ TEST_CASE("work that nobody ends expires after ten seconds, without an error") {
 
 // ---- fences that are put on a buffer ---------------------------------------------------------------------------------
 
-TEST_CASE("a fence that is imported as a writer's keeps everybody waiting") {
+TEST_CASE("a fence that is imported as a writer's keeps everything waiting") {
     const vgem_buffer b;
     const sw_timeline timeline;
     import_fence(b.fd(), timeline.create(1), access_mode::dma_write);

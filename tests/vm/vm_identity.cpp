@@ -231,7 +231,7 @@ TEST_CASE("a domain of its own has a buffer of its own") {
     CHECK(f.ec == errc::wrong_domain);
 }
 
-TEST_CASE("who locks by a second descriptor waits for who holds by the first") {
+TEST_CASE("a lock by a second descriptor waits for a hold by the first") {
     for (const support::exporter& e : support::exporters()) {
         CAPTURE(e.name);
         fixture f;
@@ -430,7 +430,7 @@ TEST_CASE("what a domain allocates has its name and its source known to the kern
     CHECK(dma_buf::size(heap.fd(), f.ec) == 4096);
 }
 
-TEST_CASE("an import leaves the buffer the name that somebody else gave it") {
+TEST_CASE("an import leaves the buffer the name that it was given elsewhere") {
     fixture f;
     unique_fd made = support::allocate_from_heap("system", size);
     REQUIRE_FALSE(dma_buf::set_name(made.get(), "theirs"));

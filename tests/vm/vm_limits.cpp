@@ -112,7 +112,7 @@ bool is_listed(std::string_view name) {
     return false;
 }
 
-/// Whether the kernel has let go of all dma-bufs of a name: it does so behind the back of who has closed them.
+/// Whether the kernel has let go of all dma-bufs of a name: it does so behind the back of what has closed them.
 bool goes_away(std::string_view name) {
     for (int i = 0; i < 500 && is_listed(name); ++i) { std::this_thread::sleep_for(10ms); }
     return !is_listed(name);
@@ -548,7 +548,7 @@ TEST_CASE("a user in the group of the devices needs no other right") {
     CHECK(child.exit_code == 0);
 }
 
-TEST_CASE("what a user without rights was given is his to lock, fences and brackets included") {
+TEST_CASE("what a user without rights was given is theirs to lock, fences and brackets included") {
     for (const support::exporter& e : support::exporters()) {
         CAPTURE(e.name);
         unique_fd made = e.make(size);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Locks of real dma-bufs with real fences, on every loop that asks the kernel. What the host tests show with doubles, and
-// what doubles cannot show: that the kernel wakes nobody too early, and never holds the loop's thread.
+// what doubles cannot show: that the kernel wakes nothing too early, and never holds the loop's thread.
 #include <dmasync/domain.hpp>
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/lock.hpp>
@@ -119,7 +119,7 @@ struct fixture {
     buffer a = media.import(camera.exported(), "camera");
     buffer b = media.import(screen.exported(), "screen");
 
-    /// Whether nobody holds the buffer. A CPU's lock would wait for fences in the kernel.
+    /// Whether the buffer is not held. A CPU's lock would wait for fences in the kernel.
     static bool is_free(const buffer& x) {
         return static_cast<bool>(try_lock(dma_write(x), lock_options{.fences = fences::ignore}));
     }
@@ -326,7 +326,7 @@ TEST_CASE_TEMPLATE("a device that begins while another is waited for is waited f
     rescue.join();
 }
 
-TEST_CASE_TEMPLATE("who waited for a holder waits for the device that the holder has set to work", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("what waited for a holder waits for the device that the holder has set to work", Loop, EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline device;
     guard held = try_lock(dma_write(f.a));
@@ -372,7 +372,7 @@ TEST_CASE_TEMPLATE("a device is waited for as long as the lock says, or else as 
     CHECK(f.is_free(f.a));
 }
 
-TEST_CASE_TEMPLATE("who waits for a device that does not finish can be stopped", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("what waits for a device that does not finish can be stopped", Loop, EVERY_LOOP) {
     fixture<Loop> f;
     const sw_timeline stuck;
     begin_work(f.a, stuck, access_mode::dma_write);
@@ -424,7 +424,8 @@ TEST_CASE_TEMPLATE("while one waits for a device that does not finish, others ar
     CHECK(settles(f.loop, w));
 }
 
-TEST_CASE("who ignores fences and reads by the CPU waits for them in the kernel all the same, with its thread") {
+TEST_CASE(
+    "a caller that ignores fences and reads by the CPU waits for them in the kernel all the same, with its thread") {
     fixture<epoll_loop> f;
     const sw_timeline device;
     begin_work(f.a, device, access_mode::dma_write);
@@ -486,7 +487,7 @@ TEST_CASE_TEMPLATE("any of the devices that are waited for may fail, whichever f
     }
 }
 
-TEST_CASE_TEMPLATE("a device that failed before anybody asked is not heard of: the kernel forgets it", Loop,
+TEST_CASE_TEMPLATE("a device that failed before it was asked for is not heard of: the kernel forgets it", Loop,
                    EVERY_LOOP) {
     fixture<Loop> f;
     sw_timeline broken;
@@ -592,12 +593,12 @@ TEST_CASE_TEMPLATE("work that a driver lets expire ends the hold like work that 
     held.release_on(dma_buf::export_fence(other->fd(), access_mode::write, ec));
     run_for(f.loop, 5ms);
     CHECK(!f.is_free(f.a));
-    other.reset(); // whoever closes the card's file ends its work, as the ten seconds would
+    other.reset(); // the one that closes the card's file ends its work, as the ten seconds would
     CHECK(run_until(f.loop, [&] { return f.is_free(f.a); }));
     CHECK(f.reports.empty());
 }
 
-// ---- others who do not know the library ------------------------------------------------------------------------------
+// ---- others that do not know the library-----------------------------------------------------------------------------
 
 TEST_CASE("another process that polls the dma-buf waits for a published fence") {
     fixture<epoll_loop> f;
@@ -652,7 +653,7 @@ TEST_CASE("a driver refuses work that conflicts with a published fence") {
 
 // ---- locks that block ------------------------------------------------------------------------------------------------
 
-TEST_CASE_TEMPLATE("a thread waits for two devices, in whatever order they finish; nobody runs the loop", Loop,
+TEST_CASE_TEMPLATE("a thread waits for two devices, in whatever order they finish; the loop is not run", Loop,
                    EVERY_LOOP) {
     for (const std::size_t first : {0U, 1U}) {
         fixture<Loop> f;
@@ -917,7 +918,7 @@ TEST_CASE_TEMPLATE("a kernel that does not tell how a fence ended makes the lock
     }
 }
 
-TEST_CASE("a kernel that takes no fence says so to whoever publishes one, and the hold goes on") {
+TEST_CASE("a kernel that takes no fence says so to the one that publishes it, and the hold goes on") {
     for (const int error : {EBADF, EINVAL, EIO, ENOMEM, ENOTTY, EAGAIN}) {
         fixture<epoll_loop> f;
         const sw_timeline device;

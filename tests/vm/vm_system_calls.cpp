@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a lock of dma-bufs that nobody contends for asks of the kernel, counted by the kernel: a child is traced, and every
+// What a lock of uncontended dma-bufs asks of the kernel, counted by the kernel: a child is traced, and every
 // system call between two marks is written down. tests/alloc_lock.cpp does the same for memory that needs none.
 //
 // A lock asks once for its whole set whether a device is still at work (poll), and tells of the CPU's use (START, END) only
@@ -34,11 +34,11 @@ namespace {
 #define EVERY_LOOP uring_loop, epoll_loop
 
 /// A system call that does nothing, made where counting begins and ends.
-constexpr pid_t nobody = 0x7eadbeef;
-void end_mark() { static_cast<void>(::getpgid(nobody)); }
+constexpr pid_t no_process = 0x7eadbeef;
+void end_mark() { static_cast<void>(::getpgid(no_process)); }
 void begin_mark() {
     ::raise(SIGTRAP); // has every system call stop the child: that is slow
-    static_cast<void>(::getpgid(nobody));
+    static_cast<void>(::getpgid(no_process));
 }
 
 /// A system call as a word: DMA_BUF_IOCTL_SYNC as in support::fake_dma_buf::log.
@@ -61,7 +61,7 @@ stop look_at(pid_t child) {
     __ptrace_syscall_info info{};
     ::ptrace(PTRACE_GET_SYSCALL_INFO, child, reinterpret_cast<void*>(sizeof info), &info);
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY) { return {}; }
-    if (info.entry.nr == SYS_getpgid && info.entry.args[0] == nobody) { return {.is_mark = true, .call = {}}; }
+    if (info.entry.nr == SYS_getpgid && info.entry.args[0] == no_process) { return {.is_mark = true, .call = {}}; }
     return {.is_mark = false, .call = name_of(child, info.entry.nr, info)};
 }
 
@@ -150,7 +150,7 @@ TEST_CASE_TEMPLATE("a lock of a memfd does not call the kernel", Loop, EVERY_LOO
     CHECK(calls_of<Loop>(step, memory_kind::memfd).empty());
 }
 
-TEST_CASE_TEMPLATE("who ignores fences does not call the kernel", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a caller that ignores fences does not call the kernel", Loop, EVERY_LOOP) {
     const auto step = [](buffers& b) -> task<> {
         auto held = co_await lock(read(b[0]), write(b[1]), lock_options{.fences = fences::ignore});
     };
