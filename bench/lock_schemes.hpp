@@ -2,8 +2,8 @@
 #pragma once
 /// \file lock_schemes.hpp  Ways to lock some words of memory for some tens of nanoseconds, to be weighed against each other.
 
-#include <dmasync/detail/domain_lock.hpp>
-#include <dmasync/detail/spin_lock.hpp>
+#include <dmasync/detail/sync/biased_lock.hpp>
+#include <dmasync/detail/sync/spin_lock.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -17,7 +17,7 @@
 namespace schemes {
 
 /// What domains have: plain stores for the thread that uses it most, else as the next one.
-struct biased : dmasync::detail::domain_lock {
+struct biased : dmasync::detail::biased_lock {
     static constexpr const char* what = "biased towards its owner; else as the next one";
 };
 

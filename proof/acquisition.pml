@@ -2,7 +2,7 @@
 // Who may go, as a model: declared sets and transactions that lock buffers of one domain, for reading or writing, with
 // leases, cancellation and changes of a hold. All of it is searched: every table of requests, every order of events.
 //
-// What is one critical section of the library (include/dmasync/detail/admission.hpp and its neighbours) is one d_step
+// What is one critical section of the library (include/dmasync/detail/policy/admission.hpp and its neighbours) is one d_step
 // here, and carries its name. README.md maps rules and properties to lines, and says what is left out.
 //
 // A set of acquisitions or of buffers is a mask. A queue ordered by ticket *is* the set of its members (R5): in front of

@@ -3,7 +3,7 @@
 #include <dmasync/domain.hpp>
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/lock.hpp>
-#include <dmasync/trace.hpp>
+#include <dmasync/observe/trace.hpp>
 
 #include <doctest/doctest.h>
 #include <support/replaced_new.hpp>

@@ -8,8 +8,8 @@
 #include <dmasync/domain.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/make_event_loop.hpp>
+#include <dmasync/observe/snapshot.hpp>
 #include <dmasync/run_transaction.hpp>
-#include <dmasync/snapshot.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/transaction.hpp>
 

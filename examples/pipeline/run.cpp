@@ -4,8 +4,8 @@
 #include "common/first_failure.hpp"
 #include "common/on_signal.hpp"
 
-#include <dmasync/snapshot.hpp>
-#include <dmasync/snapshot_text.hpp>
+#include <dmasync/observe/snapshot.hpp>
+#include <dmasync/observe/snapshot_text.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/wait.hpp>
 #include <dmasync/when_all.hpp>

@@ -13,9 +13,9 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lease.hpp>
 #include <dmasync/lock_options.hpp>
-#include <dmasync/stuck_after.hpp>
-#include <dmasync/stuck_report.hpp>
-#include <dmasync/trace.hpp>
+#include <dmasync/observe/stuck_after.hpp>
+#include <dmasync/observe/stuck_report.hpp>
+#include <dmasync/observe/trace.hpp>
 
 #include <atomic>
 #include <chrono>

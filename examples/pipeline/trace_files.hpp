@@ -4,7 +4,7 @@
 
 #include "output_file.hpp"
 
-#include <dmasync/trace.hpp>
+#include <dmasync/observe/trace.hpp>
 
 #include <memory>
 #include <optional>

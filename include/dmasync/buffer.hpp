@@ -2,9 +2,9 @@
 #pragma once
 /// \file buffer.hpp  A handle on something that can be locked.
 
+#include <dmasync/detail/base/lifetimebound.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/buffers.hpp>
-#include <dmasync/detail/lifetimebound.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/version.hpp>
 

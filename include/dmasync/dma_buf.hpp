@@ -5,8 +5,8 @@
 /// Threads: any, throughout. Source: kernel Documentation/driver-api/dma-buf.rst; include/uapi/linux/dma-buf.h.
 
 #include <dmasync/access_mode.hpp>
-#include <dmasync/detail/retrying_ioctl.hpp>
-#include <dmasync/detail/sync_file.hpp>
+#include <dmasync/detail/kernel/retrying_ioctl.hpp>
+#include <dmasync/detail/kernel/sync_file.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/fence.hpp>
 #include <dmasync/mapping.hpp>

@@ -11,7 +11,7 @@
 #include <dmasync/event_loop.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
-#include <dmasync/trace.hpp>
+#include <dmasync/observe/trace.hpp>
 #include <dmasync/version.hpp>
 
 #include <cstddef>
@@ -107,7 +107,7 @@ public:
     [[nodiscard]] domain_counters counters() const noexcept { return detail::observation::counters(*state_); }
 
     /// What is held, and what waits for what, at one moment. Others wait for the copy, not for what is made of it.
-    /// Needs `#include <dmasync/snapshot.hpp>`. Throws std::bad_alloc. Threads: any; of a single-threaded domain its own.
+    /// Needs `#include <dmasync/observe/snapshot.hpp>`. Throws std::bad_alloc. Threads: any; of a single-threaded domain its own.
     [[nodiscard]] domain_snapshot snapshot() const;
 
 private:

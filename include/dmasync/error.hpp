@@ -2,7 +2,7 @@
 #pragma once
 /// \file error.hpp  What can go wrong, as values of one `std::error_code` category.
 
-#include <dmasync/detail/standard_error.hpp>
+#include <dmasync/detail/kernel/standard_error.hpp>
 #include <dmasync/version.hpp>
 
 #include <cerrno>

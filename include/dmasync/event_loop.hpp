@@ -2,11 +2,11 @@
 #pragma once
 /// \file event_loop.hpp  What the library needs of an event loop: time, readiness of descriptors, and a turn to run.
 
-#include <dmasync/detail/brief_look.hpp>
-#include <dmasync/detail/fork_mark.hpp>
-#include <dmasync/detail/threading.hpp>
-#include <dmasync/detail/timer_heap.hpp>
-#include <dmasync/detail/watch_table.hpp>
+#include <dmasync/detail/base/timer_heap.hpp>
+#include <dmasync/detail/kernel/fork_mark.hpp>
+#include <dmasync/detail/loop/watch_table.hpp>
+#include <dmasync/detail/sync/adaptive_spin.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/version.hpp>
 #include <dmasync/work.hpp>
@@ -520,8 +520,8 @@ private:
     unsigned calls_before_clock_ = 1;
     volatile std::sig_atomic_t is_about_to_wait_ = 0; // the loop's thread's, and its signal handlers'
     unsigned turns_ = 0;
-    detail::brief_look look_for_posts_; // before sleeping
-    std::uint64_t calls_ = 0;           // of work, timers and watches so far
+    detail::adaptive_spin look_for_posts_; // before sleeping
+    std::uint64_t calls_ = 0;              // of work, timers and watches so far
 };
 
 } // namespace dmasync::inline DMASYNC_ABI

@@ -2,7 +2,7 @@
 #pragma once
 /// \file fence.hpp  A device's promise that an access has ended (kernel: sync_file).
 
-#include <dmasync/detail/sync_file.hpp>
+#include <dmasync/detail/kernel/sync_file.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/fence_wait.hpp>

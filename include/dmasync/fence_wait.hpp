@@ -2,8 +2,8 @@
 #pragma once
 /// \file fence_wait.hpp  A coroutine waits for a fence, until a deadline or a stop request: what `fence::wait` gives.
 
-#include <dmasync/detail/loop_wait.hpp>
-#include <dmasync/detail/sync_file.hpp>
+#include <dmasync/detail/kernel/sync_file.hpp>
+#include <dmasync/detail/loop/loop_wait.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/version.hpp>

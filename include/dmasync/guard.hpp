@@ -3,13 +3,13 @@
 /// \file guard.hpp  What a lock gives: the right to use its buffers, until it is given back or its lease runs out.
 
 #include <dmasync/buffer.hpp>
-#include <dmasync/detail/detached.hpp>
+#include <dmasync/detail/base/lifetimebound.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/holds.hpp>
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/loans.hpp>
-#include <dmasync/detail/lifetimebound.hpp>
+#include <dmasync/detail/loop/detached.hpp>
 #include <dmasync/fence.hpp>
 #include <dmasync/unique_fd.hpp>
 #include <dmasync/version.hpp>

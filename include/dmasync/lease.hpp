@@ -3,7 +3,7 @@
 /// \file lease.hpp  For how long a hold may last, and what is said when it lasts longer.
 
 #include <dmasync/access_mode.hpp>
-#include <dmasync/detail/standard_error.hpp>
+#include <dmasync/detail/kernel/standard_error.hpp>
 #include <dmasync/version.hpp>
 
 #include <array>

@@ -10,12 +10,12 @@
 
 #include <dmasync/buffer.hpp>
 #include <dmasync/call_site.hpp>
+#include <dmasync/detail/base/lifetimebound.hpp>
 #include <dmasync/detail/domain/acquire.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/transactions.hpp>
-#include <dmasync/detail/lifetimebound.hpp>
-#include <dmasync/detail/lock_awaitable.hpp>
-#include <dmasync/detail/lock_operation.hpp>
+#include <dmasync/detail/lock/awaitable.hpp>
+#include <dmasync/detail/lock/operation.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock_options.hpp>

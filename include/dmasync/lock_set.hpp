@@ -4,8 +4,8 @@
 
 #include <dmasync/buffer.hpp>
 #include <dmasync/call_site.hpp>
-#include <dmasync/detail/lifetimebound.hpp>
-#include <dmasync/detail/position_index.hpp>
+#include <dmasync/detail/base/lifetimebound.hpp>
+#include <dmasync/detail/base/position_index.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>

@@ -2,8 +2,8 @@
 #pragma once
 /// \file manual_loop.hpp  An event loop whose time stands still unless it is moved: for tests and simulations.
 
-#include <dmasync/detail/threading.hpp>
-#include <dmasync/detail/wake_fd.hpp>
+#include <dmasync/detail/loop/wake_fd.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/version.hpp>

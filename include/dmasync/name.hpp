@@ -2,7 +2,7 @@
 #pragma once
 /// \file name.hpp  A short name that is copied, never pointed to.
 
-#include <dmasync/detail/lifetimebound.hpp>
+#include <dmasync/detail/base/lifetimebound.hpp>
 #include <dmasync/version.hpp>
 
 #include <algorithm>

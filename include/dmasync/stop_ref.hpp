@@ -2,7 +2,7 @@
 #pragma once
 /// \file stop_ref.hpp  A stop token on loan.
 
-#include <dmasync/detail/lifetimebound.hpp>
+#include <dmasync/detail/base/lifetimebound.hpp>
 #include <dmasync/version.hpp>
 
 #include <stop_token>

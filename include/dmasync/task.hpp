@@ -2,9 +2,9 @@
 #pragma once
 /// \file task.hpp  A small coroutine type. Optional: every awaitable of the library works in any other as well.
 
-#include <dmasync/detail/back_off.hpp>
-#include <dmasync/detail/detached.hpp>
-#include <dmasync/detail/threading.hpp>
+#include <dmasync/detail/loop/detached.hpp>
+#include <dmasync/detail/sync/back_off.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/version.hpp>

@@ -3,7 +3,7 @@
 /// \file timeline.hpp  What was held when, and what waited for what: the records of a trace, put together.
 
 #include <dmasync/access_mode.hpp>
-#include <dmasync/trace.hpp>
+#include <dmasync/observe/trace.hpp>
 #include <dmasync/version.hpp>
 
 #include <algorithm>

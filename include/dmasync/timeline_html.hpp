@@ -2,11 +2,11 @@
 #pragma once
 /// \file timeline_html.hpp  A timeline as a page that any browser shows: one file, which loads nothing.
 
-#include <dmasync/detail/escape.hpp>
+#include <dmasync/detail/base/escape.hpp>
 #include <dmasync/detail/timeline_page.hpp>
+#include <dmasync/observe/trace.hpp>
 #include <dmasync/timeline.hpp>
 #include <dmasync/timeline_json.hpp>
-#include <dmasync/trace.hpp>
 #include <dmasync/version.hpp>
 
 #include <cstdint>

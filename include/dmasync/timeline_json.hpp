@@ -3,10 +3,10 @@
 /// \file timeline_json.hpp  A timeline for ui.perfetto.dev and chrome://tracing.
 
 #include <dmasync/access_mode.hpp>
-#include <dmasync/detail/escape.hpp>
-#include <dmasync/detail/failure.hpp>
+#include <dmasync/detail/base/escape.hpp>
+#include <dmasync/detail/base/failure.hpp>
+#include <dmasync/observe/trace.hpp>
 #include <dmasync/timeline.hpp>
-#include <dmasync/trace.hpp>
 #include <dmasync/version.hpp>
 
 #include <cstddef>

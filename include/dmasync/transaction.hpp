@@ -16,7 +16,7 @@
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/transactions.hpp>
-#include <dmasync/detail/lock_operation.hpp>
+#include <dmasync/detail/lock/operation.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/guard.hpp>
 #include <dmasync/lock.hpp>

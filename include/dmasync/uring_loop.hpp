@@ -2,8 +2,8 @@
 #pragma once
 /// \file uring_loop.hpp  An event loop on io_uring. The only header that needs liburing.
 
-#include <dmasync/detail/wake_fd.hpp>
-#include <dmasync/detail/watch_table.hpp>
+#include <dmasync/detail/loop/wake_fd.hpp>
+#include <dmasync/detail/loop/watch_table.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/unique_fd.hpp>

@@ -9,7 +9,7 @@
 #define DMASYNC_VERSION_MINOR 1
 #define DMASYNC_VERSION_PATCH 0
 
-/// Whether the library checks its own state as it goes (detail/assertion.hpp): 0, unless it is defined as 1.
+/// Whether the library checks its own state as it goes (detail/base/assertion.hpp): 0, unless it is defined as 1.
 #if !defined(DMASYNC_ASSERTIONS)
 #define DMASYNC_ASSERTIONS 0
 #endif

@@ -7,7 +7,7 @@
 /// Errors: `errc::cancelled` when stop was requested first, `errc::timed_out` when the deadline passed first,
 ///         `errc::out_of_memory` for a wait that can be stopped, `event_loop::error()` when the loop has failed.
 
-#include <dmasync/detail/loop_wait.hpp>
+#include <dmasync/detail/loop/loop_wait.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/version.hpp>

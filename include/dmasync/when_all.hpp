@@ -2,7 +2,7 @@
 #pragma once
 /// \file when_all.hpp  Several tasks at once, awaited as one.
 
-#include <dmasync/detail/threading.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/task.hpp>
 #include <dmasync/version.hpp>
 

@@ -2,7 +2,7 @@
 #pragma once
 /// \file work.hpp  What an event loop runs: now, at a point in time, or once a descriptor is ready.
 
-#include <dmasync/detail/timer_heap.hpp>
+#include <dmasync/detail/base/timer_heap.hpp>
 #include <dmasync/version.hpp>
 
 #include <chrono>

@@ -4,7 +4,7 @@
 
 #include "checker.hpp"
 
-#include <dmasync/detail/threading.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/event_loop.hpp>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Whether the checker finds what there is to find: programs of a few lines whose outcomes are known.
 
-#include <dmasync/detail/threading.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 
 #include "programs.hpp"
 

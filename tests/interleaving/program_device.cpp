@@ -4,8 +4,8 @@
 
 #include "place.hpp"
 
-#include <dmasync/detail/cpu_bracket.hpp>
-#include <dmasync/detail/detached.hpp>
+#include <dmasync/detail/kernel/cpu_bracket.hpp>
+#include <dmasync/detail/loop/detached.hpp>
 #include <dmasync/lock.hpp>
 
 #include <array>

@@ -3,7 +3,7 @@
 #include "place.hpp"
 
 #include <dmasync/lock_set.hpp>
-#include <dmasync/snapshot.hpp>
+#include <dmasync/observe/snapshot.hpp>
 
 namespace {
 

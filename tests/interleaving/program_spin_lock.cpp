@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <dmasync/detail/spin_lock.hpp>
+#include <dmasync/detail/sync/spin_lock.hpp>
 
 #include "programs.hpp"
 

@@ -2,7 +2,7 @@
 #include "model_loop.hpp"
 #include "programs.hpp"
 
-#include <dmasync/detail/stop_relay.hpp>
+#include <dmasync/detail/loop/stop_relay.hpp>
 
 #include <optional>
 #include <stop_token>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file threading.hpp  Stands in for dmasync/detail/threading.hpp: threads see each other as the checker has it.
+/// \file threading.hpp  Stands in for dmasync/detail/sync/threading.hpp: threads see each other as the checker has it.
 
 #include <dmasync/version.hpp>
 

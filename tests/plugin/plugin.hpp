@@ -3,7 +3,7 @@
 /// \file plugin.hpp  What a plug-in offers to the program that loads it.
 
 #include <dmasync/buffer.hpp>
-#include <dmasync/detail/threading.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/domain.hpp>
 
 #include <system_error>

@@ -38,7 +38,7 @@ public:
         seen = {};
         transactions_.clear();
         oldest_ = no_ticket;
-        watched = {&inspector::lock_of(s), sizeof(dmasync::detail::domain_lock)};
+        watched = {&inspector::lock_of(s), sizeof(dmasync::detail::biased_lock)};
     }
 
     void stop_watching() {

@@ -2,7 +2,7 @@
 #pragma once
 /// \file threading.hpp  What the library shares between threads, for threads that a seed switches between.
 ///
-/// Stands in for <dmasync/detail/threading.hpp>. Every atomic operation is a place where the running thread may lose the
+/// Stands in for <dmasync/detail/sync/threading.hpp>. Every atomic operation is a place where the running thread may lose the
 /// processor to another one; memory is sequentially consistent. Nothing here blocks the one real thread there is.
 
 #include <dmasync/version.hpp>

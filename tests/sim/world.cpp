@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <dmasync/domain.hpp>
 #include <dmasync/manual_loop.hpp>
+#include <dmasync/observe/snapshot.hpp>
+#include <dmasync/observe/stuck_after.hpp>
 #include <dmasync/run_transaction.hpp>
-#include <dmasync/snapshot.hpp>
-#include <dmasync/stuck_after.hpp>
 #include <dmasync/transaction.hpp>
 
 #include <sim/actor.hpp>

@@ -45,14 +45,14 @@ struct inspector {
     [[nodiscard]] static std::size_t taken(domain_state& s) noexcept { return s.pool.taken(); }
     [[nodiscard]] static const buffer_registry& registry(domain_state& s) noexcept { return s.registry; }
     [[nodiscard]] static const domain_counters& counters(domain_state& s) noexcept { return s.counters; }
-    [[nodiscard]] static const domain_lock& lock_of(domain_state& s) noexcept { return s.lock; }
+    [[nodiscard]] static const biased_lock& lock_of(domain_state& s) noexcept { return s.lock; }
     /// Whether no thread is inside; one may be about to be, or to take the bias away. Where the atomics can be looked at without being used.
-    [[nodiscard]] static bool is_free(const domain_lock& l) noexcept {
+    [[nodiscard]] static bool is_free(const biased_lock& l) noexcept {
         return l.biased_ ? l.inside_.peek() == 0 : l.shared_.word_.peek() == 0;
     }
     /// As if no thread had used the lock yet: the next may be given the bias. While no other is there.
     static void forget_users(domain_state& s) noexcept {
-        domain_lock& l = s.lock;
+        biased_lock& l = s.lock;
         l.owner_.store({}, std::memory_order_relaxed);
         l.last_user_ = l.candidate_ = {};
         l.biased_ = false;

@@ -3,9 +3,9 @@
 /// \file snapshot_checker.hpp  Whether a snapshot shows a state that a domain can be in. Knows the rules, not how they are kept.
 
 #include <dmasync/access_mode.hpp>
-#include <dmasync/detail/stuck_finder.hpp>
+#include <dmasync/detail/observe/stuck_finder.hpp>
 #include <dmasync/domain_counters.hpp>
-#include <dmasync/domain_snapshot.hpp>
+#include <dmasync/observe/domain_snapshot.hpp>
 
 #include <algorithm>
 #include <array>

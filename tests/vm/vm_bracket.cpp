@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The kernel is told of the CPU's use of a dma-buf, as detail/cpu_bracket.hpp has it in its table, and says yes, with every
+// The kernel is told of the CPU's use of a dma-buf, as detail/kernel/cpu_bracket.hpp has it in its table, and says yes, with every
 // driver in the test machine. DMA_BUF_IOCTL_SYNC is looked at on its way to the kernel.
-#include <dmasync/detail/cpu_bracket.hpp>
+#include <dmasync/detail/kernel/cpu_bracket.hpp>
 
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/domain.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Fences and the kernel: what tests/test_fence.cpp and tests/test_dma_buf.cpp say of doubles is true of sync_files of
+// Fences and the kernel: what tests/kernel/test_fence.cpp and tests/kernel/test_dma_buf.cpp say of doubles is true of sync_files of
 // sw_sync, of the work of vgem, and of dma-bufs.
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/epoll_loop.hpp>

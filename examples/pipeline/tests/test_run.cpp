@@ -7,8 +7,8 @@
 #include "video_error.hpp"
 
 #include <dmasync/epoll_loop.hpp>
+#include <dmasync/observe/trace.hpp>
 #include <dmasync/timeline.hpp>
-#include <dmasync/trace.hpp>
 #include <dmasync/uring_loop.hpp>
 #include <support/skip.hpp>
 

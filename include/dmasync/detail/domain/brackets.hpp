@@ -3,14 +3,14 @@
 /// \file brackets.hpp  Tells the kernel, outside of the lock, that the CPU begins and ends to use the dma-bufs of a claim.
 
 #include <dmasync/access_mode.hpp>
-#include <dmasync/detail/assertion.hpp>
-#include <dmasync/detail/cpu_bracket.hpp>
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/failure.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
-#include <dmasync/detail/failure.hpp>
+#include <dmasync/detail/kernel/cpu_bracket.hpp>
 #include <dmasync/lock_options.hpp>
 #include <dmasync/version.hpp>
 

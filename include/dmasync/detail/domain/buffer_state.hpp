@@ -2,10 +2,10 @@
 #pragma once
 /// \file buffer_state.hpp  What is known of a buffer, shared by all its handles.
 
-#include <dmasync/detail/admission.hpp>
-#include <dmasync/detail/cpu_bracket.hpp>
-#include <dmasync/detail/intrusive_list.hpp>
-#include <dmasync/detail/threading.hpp>
+#include <dmasync/detail/base/intrusive_list.hpp>
+#include <dmasync/detail/kernel/cpu_bracket.hpp>
+#include <dmasync/detail/policy/admission.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/memory.hpp>
 #include <dmasync/name.hpp>
 #include <dmasync/version.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 /// \file buffers.hpp  A domain's buffers and lock_sets: how they come, are found again, and go; the end of the domain itself.
 
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/core.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 /// \file callbacks.hpp  What loops call for a domain: turns of its claims, fences that have ended, its timer.
 
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/core.hpp>
@@ -11,7 +11,7 @@
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/loans.hpp>
 #include <dmasync/detail/domain/state.hpp>
-#include <dmasync/detail/sync_file.hpp>
+#include <dmasync/detail/kernel/sync_file.hpp>
 #include <dmasync/domain_options.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/version.hpp>

@@ -3,13 +3,13 @@
 /// \file claim.hpp  One acquisition, from request to release.
 
 #include <dmasync/call_site.hpp>
-#include <dmasync/detail/admission.hpp>
-#include <dmasync/detail/assertion.hpp>
-#include <dmasync/detail/deadline_book.hpp>
-#include <dmasync/detail/failure.hpp>
-#include <dmasync/detail/intrusive_list.hpp>
-#include <dmasync/detail/position_index.hpp>
-#include <dmasync/detail/threading.hpp>
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/deadline_index.hpp>
+#include <dmasync/detail/base/failure.hpp>
+#include <dmasync/detail/base/intrusive_list.hpp>
+#include <dmasync/detail/base/position_index.hpp>
+#include <dmasync/detail/policy/admission.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
 #include <dmasync/name.hpp>

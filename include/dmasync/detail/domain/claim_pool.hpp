@@ -2,7 +2,7 @@
 #pragma once
 /// \file claim_pool.hpp  Where the records of acquisitions come from.
 
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/version.hpp>
 

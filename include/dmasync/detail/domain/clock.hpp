@@ -2,8 +2,8 @@
 #pragma once
 /// \file clock.hpp  A domain's time: when its holds and waits end, and one timer of the loop for all of them.
 
-#include <dmasync/detail/assertion.hpp>
-#include <dmasync/detail/deadline_book.hpp>
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/deadline_index.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/event_loop.hpp>
@@ -58,11 +58,11 @@ public:
     static void reenter(locked d, claim& c, time_point now, time_point until) noexcept {
         const time_point began = c.since;
         enter(d, c, now, until);
-        c.since = began; // as in deadline_book::move
+        c.since = began; // as in deadline_index::move
     }
 
     /// What has no end is not entered, and a sweep takes claims out before it knows what becomes of them: neither matters.
-    static void leave(claim& c) noexcept { deadline_book<claim>::leave(c); }
+    static void leave(claim& c) noexcept { deadline_index<claim>::leave(c); }
 
     static void note_deadline(locked d, time_point until) noexcept {
         if (until < d->horizon) [[unlikely]] {

@@ -4,16 +4,16 @@
 
 #include <dmasync/call_site.hpp>
 #include <dmasync/deadlock_policy.hpp>
-#include <dmasync/detail/admission.hpp>
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/failure.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/claim_pool.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/domain/state.hpp>
-#include <dmasync/detail/failure.hpp>
-#include <dmasync/detail/threading.hpp>
+#include <dmasync/detail/policy/admission.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>

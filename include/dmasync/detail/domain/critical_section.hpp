@@ -2,11 +2,11 @@
 #pragma once
 /// \file critical_section.hpp  One change of a domain's state: what is done under its lock, and what follows from it.
 
-#include <dmasync/detail/admission_nodes.hpp>
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/policy/nodes.hpp>
 #include <dmasync/version.hpp>
 
 #include <mutex>

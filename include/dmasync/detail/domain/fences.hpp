@@ -14,16 +14,16 @@
 /// again: the kernel would wait for what has come meanwhile, at START, and without a limit.
 
 #include <dmasync/access_mode.hpp>
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/failure.hpp>
 #include <dmasync/detail/domain/brackets.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
-#include <dmasync/detail/failure.hpp>
-#include <dmasync/detail/sync_file.hpp>
-#include <dmasync/detail/wake_fd.hpp>
+#include <dmasync/detail/kernel/sync_file.hpp>
+#include <dmasync/detail/loop/wake_fd.hpp>
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>

@@ -3,7 +3,8 @@
 /// \file holds.hpp  What a guard can do with its hold: end it, in whole or in part, change it, look at it.
 
 #include <dmasync/access_mode.hpp>
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/failure.hpp>
 #include <dmasync/detail/domain/brackets.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
@@ -12,7 +13,6 @@
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/loans.hpp>
-#include <dmasync/detail/failure.hpp>
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/fence.hpp>
@@ -35,7 +35,7 @@ public:
     static failure unlock(claim& c) noexcept {
         domain_state& d = *c.domain;
         if (!d.lock.lock_biased()) [[unlikely]] { return unlock_shared(d, c); }
-        return unlock_inside<&domain_lock::unlock_biased>(locked{d}, c);
+        return unlock_inside<&biased_lock::unlock_biased>(locked{d}, c);
     }
 
     /// As `loans`' functions. The CPU has no bytes from here on: brackets of the hold's own end before the device has it, not
@@ -147,7 +147,7 @@ public:
 
 private:
     /// Under the lock, which `Leave` unlocks.
-    template <void (domain_lock::*Leave)() noexcept>
+    template <void (biased_lock::*Leave)() noexcept>
     [[gnu::always_inline]] static failure unlock_inside(locked d, claim& c) noexcept {
         if (!c.flags.none() || d->trace.is_on()) [[unlikely]] { return unlock_carefully(d, c); }
         DMASYNC_ASSERT(c.state_now() == phase::held);
@@ -162,7 +162,7 @@ private:
 
     [[gnu::noinline]] static failure unlock_shared(domain_state& d, claim& c) noexcept {
         d.lock.lock();
-        return unlock_inside<&domain_lock::unlock>(locked{d}, c);
+        return unlock_inside<&biased_lock::unlock>(locked{d}, c);
     }
 
     // The rest of `unlock`, where something is out of the ordinary. Each ends the critical section.

@@ -4,7 +4,7 @@
 ///
 /// Of unlock, renewal and expiry, the first to take the domain's lock counts; the others find the claim as that has left it.
 
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/core.hpp>

@@ -6,12 +6,12 @@
 /// after a second limit are its buffers given to others.
 /// Source: S12, S17.
 
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/failure.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/domain/leases.hpp>
-#include <dmasync/detail/failure.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lease.hpp>

@@ -2,11 +2,11 @@
 #pragma once
 /// \file observation.hpp  What is asked of a domain, or told it, by those that look on: counters and the trace.
 
+#include <dmasync/detail/base/failure.hpp>
 #include <dmasync/detail/domain/state.hpp>
-#include <dmasync/detail/failure.hpp>
 #include <dmasync/domain_counters.hpp>
 #include <dmasync/name.hpp>
-#include <dmasync/trace.hpp>
+#include <dmasync/observe/trace.hpp>
 #include <dmasync/version.hpp>
 
 #include <span>

@@ -9,15 +9,15 @@
 /// A function that needs the lock asks for the proof that it is held, a `locked` or a `critical_section&`; one that is given a
 /// `domain_state&` takes the lock itself. Nothing is allocated, freed, called back or resumed while the lock is held.
 
-#include <dmasync/detail/admission.hpp>
-#include <dmasync/detail/assertion.hpp>
-#include <dmasync/detail/brief_look.hpp>
-#include <dmasync/detail/deadline_book.hpp>
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/deadline_index.hpp>
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/claim_pool.hpp>
-#include <dmasync/detail/domain_lock.hpp>
-#include <dmasync/detail/trace_tap.hpp>
+#include <dmasync/detail/observe/tracepoints.hpp>
+#include <dmasync/detail/policy/admission.hpp>
+#include <dmasync/detail/sync/adaptive_spin.hpp>
+#include <dmasync/detail/sync/biased_lock.hpp>
 #include <dmasync/domain_counters.hpp>
 #include <dmasync/domain_options.hpp>
 #include <dmasync/event_loop.hpp>
@@ -79,16 +79,16 @@ struct alignas(64) domain_state {
     }
 
     // Everything that is not const is changed under the lock only.
-    domain_lock lock;
+    biased_lock lock;
     bool open = true;               // the domain object exists
     bool timer_needs_rearm = false; // the horizon is nearer than the loop's timer; false whenever the lock is free
     bool rearm_posted = false;      // `rearm` is in the loop's queue
     bool lazy_timestamps = false;   // and until its turn holds are entered without a time
     const bool has_virtual_time;    // the loop's
     const bool reads_kernel_clock;  // at every grant: it is neither the loop's own time nor given later
-    trace_tap trace;
+    tracepoints trace;
     time_point horizon = time_point::max(); // no entry of `deadlines` ends earlier; what the loop's timer is set to
-    deadline_book<claim> deadlines;         // every waiting or held claim that has an end
+    deadline_index<claim> deadlines;        // every waiting or held claim that has an end
     event_loop& loop;                       // used under the lock while `open` only: it need not outlive the domain
     const event_loop::clock::duration coarse_lag; // of the loop
     loop_work<dmasync::timer> timer;
@@ -103,7 +103,7 @@ struct alignas(64) domain_state {
     std::size_t buffer_count = 0; // of `all_buffers`
     std::size_t set_count = 0;    // lock_sets: one without buffers has nothing else that keeps the state alive
     options_id last_options_id = id_of_no_options; // that has been given to a lock_set
-    brief_look spin_before_queueing;
+    adaptive_spin spin_before_queueing;
     const domain_options options;
 };
 

@@ -9,8 +9,8 @@
 #include <dmasync/access_mode.hpp>
 #include <dmasync/call_site.hpp>
 #include <dmasync/deadlock_policy.hpp>
-#include <dmasync/detail/admission.hpp>
-#include <dmasync/detail/assertion.hpp>
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/failure.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/core.hpp>
@@ -18,7 +18,7 @@
 #include <dmasync/detail/domain/holds.hpp>
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/state.hpp>
-#include <dmasync/detail/failure.hpp>
+#include <dmasync/detail/policy/admission.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/lock_options.hpp>
 #include <dmasync/version.hpp>
