@@ -489,13 +489,15 @@ private:
 
     void discard_all() noexcept {
         while (fd_watch* w = watches_.any()) { give_up(*w, disposition::discard); }
+        while (!timers_.empty()) { give_up_timer(disposition::discard); } // some post what waits no more
         take_remote();
         while (local_ != nullptr) {
             work& w = *local_;
             local_ = w.next;
+            if (local_ == nullptr) { local_end_ = &local_; }
             w.call(w, disposition::discard);
+            take_remote();
         }
-        while (!timers_.empty()) { give_up_timer(disposition::discard); }
     }
 
     static void never(work&, disposition) noexcept {}

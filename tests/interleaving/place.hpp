@@ -5,6 +5,7 @@
 #include "model_loop.hpp"
 #include "programs.hpp"
 
+#include <dmasync/detail/loop/detached.hpp>
 #include <dmasync/domain.hpp>
 #include <dmasync/lock.hpp>
 #include <dmasync/task.hpp>
@@ -25,6 +26,21 @@ using dmasync::guard;
 using dmasync::lock_options;
 using dmasync::task;
 
+inline dmasync::detail::detached wait_for_turn(model_loop& on, const buffer& b) {
+    std::error_code ec;
+    const lock_options options{.lease = dmasync::no_lease, .on = &on};
+    const guard held = co_await dmasync::lock(read(b), options, ec);
+    check(!ec, "the lock is granted");
+}
+
+/// What a domain does when a loop is first waited on is over when a program begins: else it would be searched in each.
+inline void make_known(model_loop& loop, const buffer& b) {
+    guard held = dmasync::try_lock(write(b), lock_options{.lease = dmasync::no_lease});
+    wait_for_turn(loop, b);
+    held = {};
+    loop.run_ready();
+}
+
 /// A domain with one buffer, or two.
 struct place {
     std::array<std::byte, 8> memory{};
@@ -38,6 +54,7 @@ struct place {
     explicit place(std::chrono::nanoseconds lease = dmasync::no_lease, dmasync::lease_report_sink report = {}) {
         media.emplace(*loop, dmasync::domain_options{.lease = lease, .report = std::move(report), .reserve = 3});
         screen = media->adopt(memory);
+        make_known(*loop, screen);
     }
 
     /// A hold of both buffers.

@@ -75,6 +75,8 @@ struct device_place {
         dmasync::errc clash{};
         screen = buffers::add(*media, std::move(memory), "screen", clash);
         kernel = {};
+        const dmasync::detail::lock_section s{*media};
+        dmasync::detail::clock::set_alarm(s, media->home); // as in make_known
     }
     device_place(const device_place&) = delete;
     device_place& operator=(const device_place&) = delete;

@@ -81,6 +81,8 @@ void to_readers_elsewhere() {
     place p;
     model_loop one;
     model_loop two;
+    make_known(one, p.screen);
+    make_known(two, p.screen);
     guard held = p.hold();
     const auto read_on = [&](model_loop& loop) {
         loop.run([](place& at, model_loop& on) -> task<> {

@@ -170,10 +170,14 @@ void loan_or_reminder() {
 }
 
 const registration programs{
-    {"lease", "lease.expiry_or_unlock", expiry_or_unlock}, {"lease", "lease.expiry_or_renewal", expiry_or_renewal},
-    {"lease", "lease.expiry_seen", expiry_seen},           {"lease", "lease.expiry_stops", expiry_stops},
-    {"lease", "lease.expiry_by_loop", expiry_by_loop},     {"lease", "lease.resumed_late", resumed_late},
-    {"lease", "lease.loan_or_limit", loan_or_limit},       {"lease", "lease.loan_or_reminder", loan_or_reminder},
+    {"lease", "lease.expiry_or_unlock", expiry_or_unlock},
+    {"lease", "lease.expiry_or_renewal", expiry_or_renewal},
+    {"lease", "lease.expiry_seen", expiry_seen},
+    {"lease", "lease.expiry_stops", expiry_stops},
+    {"lease", "lease.expiry_by_loop", expiry_by_loop},
+    {"lease", "lease.resumed_late", resumed_late, few_preemptions},
+    {"lease", "lease.loan_or_limit", loan_or_limit},
+    {"lease", "lease.loan_or_reminder", loan_or_reminder},
 };
 
 } // namespace

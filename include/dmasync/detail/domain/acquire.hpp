@@ -18,6 +18,7 @@
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/transactions.hpp>
+#include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/detail/policy/admission.hpp>
 #include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/error.hpp>
@@ -145,9 +146,13 @@ public:
     /// Returns: whether it waits; its waiter is then notified once, and may have been by now. Otherwise it is held or failed.
     [[nodiscard]] static bool wait(claim& c, const acquire_request& r) noexcept {
         leases::sweep(*c.domain); // expires overdue holds first: they are not waited for
+        event_loop& loop = core::loop_of(*c.domain, r.options);
+        const bool prepared = c.is_blocking() || waiting_loops::prepare(*c.domain, loop);
         {
             critical_section s{*c.domain};
             failure why = c.why; // set when it was cancelled before it could wait
+            if (!why && !prepared) { why = errc::out_of_memory; }
+            if (!why && !c.is_blocking()) { why = waiting_loops::join(s, c, loop); }
             if (!why) {
                 why = c.transaction == nullptr ? core::try_grant(s, c, r) : transactions::try_grant_part(s, c, r);
             }
@@ -223,6 +228,7 @@ private:
             return core::leave_undone(d);
         }
         d->pool.take_first(c, 1);
+        if (!d->home.is_attached) [[unlikely]] { d->timer_needs_rearm = true; }
         set_phase(c, phase::waiting);
         clock::enter(d, c, now, time_point::max());
         core::begin_patience(d, c);
@@ -341,7 +347,8 @@ private:
         }
         // A lease or this deadline may have passed: `wait` looks at the clock.
         const bool time_counts = r.options.deadline != time_point::max() || may_be_overdue(d, now);
-        if (time_counts) { return refuse(d, c, r, why); }
+        const bool is_known = waiting_loops::find(d, *c.loop) != nullptr; // else `wait` makes it known
+        if (time_counts || !is_known || waiting_loops::join(d, c, *c.loop)) { return refuse(d, c, r, why); }
         c.place = r.place;
         c.waiter = waiter;
         r.mine = &c;
@@ -394,6 +401,7 @@ private:
         const time_point now = clock::coarse_now(d);
         if (!c.has_dma_buf()) {
             c.waiter = nullptr; // goes on in place
+            waiting_loops::part(c);
             core::begin_hold(d, c, now);
             ++d->counters.granted_at_once;
             return false;

@@ -8,6 +8,7 @@
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/lock_options.hpp>
@@ -84,10 +85,13 @@ public:
             critical_section s{d};
             for (const auto& [identity, b] : s->registry) { b->state |= buffer_node::closed; }
             while (!s->registry.empty()) { close(s, *s->registry.begin()->second); }
-            s->pool.for_each_begun([](claim& c) { c.flags.set(claim_flags::domain_gone); });
+            s->pool.for_each_begun([](claim& c) {
+                c.flags.set(claim_flags::domain_gone);
+                waiting_loops::part(c); // what waits for fences goes on, and is told by these of its loop's end
+            });
             s->trace.attach(nullptr);
             s->open = false;
-            s->timer_needs_rearm = true; // to be disarmed
+            s->timer_needs_rearm = true; // to be forgotten by its loops
         }
         loop.remove_user(); // the state may be gone by now
     }

@@ -11,6 +11,8 @@
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/loans.hpp>
 #include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/domain/waiting_loop.hpp>
+#include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/detail/kernel/sync_file.hpp>
 #include <dmasync/domain_options.hpp>
 #include <dmasync/event_loop.hpp>
@@ -20,6 +22,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <system_error>
 #include <utility>
 
@@ -31,7 +34,7 @@ public:
     [[nodiscard]] static domain_state* make_domain(event_loop& loop, domain_options options,
                                                    std::uint64_t first_ticket = 0) {
         const std::size_t reserve = std::max<std::size_t>(options.reserve, 1);
-        auto* d = new domain_state{loop, std::move(options), {on_timer, on_rearm, on_turn, on_fence}, first_ticket};
+        auto* d = new domain_state{loop, std::move(options), {on_alarm, on_call, on_turn, on_fence}, first_ticket};
         core::grow(*d, 1, reserve);
         return d;
     }
@@ -63,14 +66,45 @@ private:
         return d == disposition::fail ? c.loop->error() : std::error_code{};
     }
 
-    static void on_timer(work& w, disposition d) noexcept {
-        domain_state& domain = static_cast<domain_state::loop_work<timer>&>(w).domain;
-        if (d == disposition::run) { leases::sweep(domain); }
+    /// Something of the domain may have ended; or the loop has failed, or goes away.
+    static void on_alarm(work& w, disposition d) noexcept {
+        waiting_loop& l = static_cast<waiting_loop::part<timer>&>(w).owner;
+        if (d != disposition::run) { return end_with_loop(l); }
+        leases::sweep(l.domain);
+        if (l.alarm.armed()) { return; } // something is left that ends
+        const critical_section s{l.domain};
+        clock::set_alarm(s, l);
     }
 
-    static void on_rearm(work& w, disposition d) noexcept {
-        const critical_section s{static_cast<domain_state::loop_work<work>&>(w).domain};
-        clock::rearm(s, d);
+    /// The record of a loop has been called.
+    static void on_call(work& w, disposition d) noexcept {
+        waiting_loop& l = static_cast<waiting_loop::part<work>&>(w).owner;
+        waiting_loops::wait_for_caller(l);
+        std::unique_ptr<waiting_loop> dropped;
+        critical_section s{l.domain};
+        DMASYNC_ASSERT(l.called);
+        l.called = false;
+        if (&l == &s->home) { s->lazy_timestamps = false; }
+        if (d == disposition::run && s->open) { return clock::set_alarm(s, l); }
+        l.loop.disarm(l.alarm);
+        dropped = end_with_loop(s, l);
+    }
+
+    /// The loop calls the record no more, once what is in its queue has had its turn.
+    static void end_with_loop(waiting_loop& l) noexcept {
+        std::unique_ptr<waiting_loop> dropped;
+        bool called = false;
+        {
+            critical_section s{l.domain};
+            called = l.called;
+            if (!called) { dropped = end_with_loop(s, l); }
+        }
+        if (called) { waiting_loops::wait_for_caller(l); }
+    }
+
+    [[nodiscard]] static std::unique_ptr<waiting_loop> end_with_loop(critical_section& s, waiting_loop& l) noexcept {
+        if (s->open) { core::end_waits_on(s, l.loop, failure::from(l.loop.error())); }
+        return waiting_loops::drop(s, l);
     }
 
     /// The claim waits for the fences of devices.

@@ -29,6 +29,7 @@
 namespace dmasync::inline DMASYNC_ABI::detail {
 
 struct domain_state;
+struct waiting_loop;
 struct patience_tag;
 
 /// Where an acquisition stands. Changed under the domain's lock only.
@@ -69,8 +70,9 @@ struct claim : claim_node, timed, work, list_hook<patience_tag> {
     call_site place;                    // that asked for it; of a transaction's hold, that added to it last
     claim* next_free = nullptr;         // the pool's
 
-    event_loop* loop = nullptr;     // where the coroutine resumes
-    std::coroutine_handle<> waiter; // null when disowned, or not waiting
+    event_loop* loop = nullptr;        // where the coroutine resumes
+    waiting_loop* elsewhere = nullptr; // while it waits, in the queues or for fences, on another loop than the domain's
+    std::coroutine_handle<> waiter;    // null when disowned, or not waiting
     std::chrono::nanoseconds lease{};
     futex_word wake_word{0}; // 1 once a thread that blocks is to go on
     std::size_t waiters_at_expiry = 0;

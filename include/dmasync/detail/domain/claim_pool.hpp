@@ -61,7 +61,8 @@ public:
     void give(claim& c) noexcept {
         DMASYNC_ASSERT(c.state_now() == phase::idle && c.flags.none() && !c.posted);
         DMASYNC_ASSERT(!ready_list::is_linked(c) && !claim_list::is_linked(c) && !patience_list::is_linked(c));
-        DMASYNC_ASSERT(c.transaction == nullptr && c.registration == nullptr && !c.waiter && !c.why);
+        DMASYNC_ASSERT(c.transaction == nullptr && c.registration == nullptr && c.elsewhere == nullptr && !c.waiter &&
+                       !c.why);
         DMASYNC_ASSERT(!c.fence_end.active && !c.stop.stop_possible());
         DMASYNC_ASSERT(is_in_no_list_of_a_buffer(c));
         DMASYNC_ASSERT(taken_ != 0);

@@ -6,6 +6,8 @@
 #include <dmasync/detail/base/deadline_index.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/domain/waiting_loop.hpp>
+#include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/version.hpp>
 
@@ -76,7 +78,7 @@ public:
     [[gnu::noinline]] static void begin_lease(locked d, claim& c, time_point now) noexcept {
         if (!d->lock.is_exclusive() || !d->open || !d->loop.in_this_thread()) [[likely]] { return enter(d, c, now); }
         DMASYNC_ASSERT(c.state_now() == phase::held);
-        if (!std::exchange(d->rearm_posted, true)) { d->loop.defer(d->rearm); }
+        if (!std::exchange(d->home.called, true)) { d->loop.defer(d->home.call); }
         d->lazy_timestamps = true;
         d->deadlines.enter_undated(c);
     }
@@ -97,31 +99,38 @@ public:
         note_deadline(d, d->deadlines.date(coarse_now(d), [](const claim& c) { return c.lease_span; }));
     }
 
-    /// Sets the loop's timer to the horizon, or has the loop's thread do so.
-    /// Returns: whether `rearm` is to be posted once the lock is free.
-    [[nodiscard, gnu::noinline]] static bool schedule_timer(locked d) noexcept {
+    /// Sets the timer of the domain's loop to the horizon, or has the loop's thread do so; a domain that is gone is forgotten.
+    /// Returns: what is to be called once the lock is free (`waiting_loops::call`); null for nothing.
+    [[nodiscard, gnu::noinline]] static waiting_loop* schedule(locked d) noexcept {
         d->timer_needs_rearm = false;
-        if (!d->loop.in_this_thread()) { return !std::exchange(d->rearm_posted, true); }
-        set_timer(d);
-        return false;
+        waiting_loop* first = nullptr;
+        if (d->loop.in_this_thread()) {
+            set_alarm(d, d->home);
+        } else {
+            note_call(d->home, first);
+        }
+        if (!d->open) {
+            for (waiting_loop* w = d->elsewhere.front(); w != nullptr; w = d->elsewhere.next(*w)) {
+                note_call(*w, first);
+            }
+        }
+        return first;
     }
 
-    /// The turn of `rearm` on the loop's thread.
-    static void rearm(locked d, disposition what) noexcept {
-        DMASYNC_ASSERT(d->rearm_posted);
-        d->rearm_posted = d->lazy_timestamps = false;
-        if (what == disposition::run) {
-            set_timer(d);
-        } else {
-            d->loop.disarm(d->timer); // the loop is going away
-        }
+    /// Has a loop wake when something of the domain may end, and tell of its own end. On its thread.
+    static void set_alarm(locked d, waiting_loop& w) noexcept {
+        const time_point when = &w == &d->home ? d->horizon : time_point::max();
+        if (w.alarm.armed() && w.alarm.due() == when && d->open) { return; }
+        w.loop.disarm(w.alarm);
+        w.is_attached = d->open;
+        if (d->open) { w.loop.arm(w.alarm, when); }
     }
 
 private:
-    static void set_timer(locked d) noexcept {
-        if (d->timer.armed() && d->timer.due() == d->horizon && d->open) { return; }
-        d->loop.disarm(d->timer);
-        if (d->open && d->horizon != time_point::max()) { d->loop.arm(d->timer, d->horizon); }
+    static void note_call(waiting_loop& w, waiting_loop*& first) noexcept {
+        if (w.called) { return; }
+        waiting_loops::begin_call(w);
+        w.next_called = std::exchange(first, &w);
     }
 };
 

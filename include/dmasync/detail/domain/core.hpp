@@ -12,6 +12,8 @@
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/domain/waiting_loop.hpp>
+#include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/detail/policy/admission.hpp>
 #include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/error.hpp>
@@ -62,6 +64,11 @@ public:
         return options.lease.value_or(d.options.lease);
     }
 
+    /// Where a coroutine goes on after a wait.
+    [[nodiscard]] static event_loop& loop_of(const domain_state& d, const lock_options& options) noexcept {
+        return options.on == nullptr ? d.loop : *options.on;
+    }
+
     static void adopt(locked d, claim& c, const acquire_request& r) noexcept {
         if (c.options != r.id) { adopt_options(d, c, r); } // mostly there are none, as at its last use
         register_claim(c, r.registration);
@@ -85,7 +92,7 @@ public:
         const lock_options& options = r.options;
         c.lease = lease_of(*d, options);
         c.lease_span = clock::span_of(*d, c.lease);
-        c.loop = options.on == nullptr ? &d->loop : options.on;
+        c.loop = &loop_of(*d, options);
         c.label = options.name;
         c.user = options.user;
         c.options = r.id == unidentified ? ~unidentified : r.id;
@@ -154,10 +161,30 @@ public:
         const phase p = c.state_now();
         if (p != phase::waiting && p != phase::fenced) { return; }
         pin(c);
-        if (!is_just_granted(c)) { return give_up(s, c, why); }
+        if (is_just_granted(c)) {
+            take_back(s, c, why);
+        } else {
+            give_up(s, c, why);
+        }
+    }
+
+    /// A claim has been granted in this critical section, but is not to be a hold.
+    static void take_back(critical_section& s, claim& c, failure why) noexcept {
+        DMASYNC_ASSERT(is_just_granted(c));
         end_wait(c);
         end_hold(s, c);
         set_failed(s, c, why);
+    }
+
+    /// Ends, with `why`, each wait of a coroutine on a loop: for others to release, or for fences. Its waiter is notified, which
+    /// is a turn of that loop. Looks at every claim in use.
+    static void end_waits_on(critical_section& s, const event_loop& l, failure why) noexcept {
+        s->pool.for_each_begun([&](claim& c) {
+            if (c.loop != &l || c.is_blocking()) { return; }
+            if (is_just_granted(c)) { return take_back(s, c, why); } // because another one has ended
+            const phase p = c.state_now();
+            if (p == phase::waiting || p == phase::fenced) { give_up(s, c, why); }
+        });
     }
 
     static void leave_queues(critical_section& s, claim& c) noexcept {
@@ -174,6 +201,7 @@ public:
         c.why = why;
         d->trace.gave_up(c, why);
         set_phase(c, phase::failed);
+        waiting_loops::part(c);
         clear_registration(c);
     }
 
@@ -192,6 +220,7 @@ public:
     static void disown(critical_section& s, claim& c) noexcept {
         DMASYNC_ASSERT(!c.flags.has(claim_flags::disowned));
         clear_registration(c);
+        waiting_loops::part(c);
         c.transaction = nullptr;
         c.waiter = nullptr;
         c.flags.clear(claim_flags::incomplete);
@@ -370,6 +399,7 @@ private:
     static void begin_after_wait(locked d, claim& c, time_point now) noexcept {
         end_wait(c);
         if (c.has_dma_buf()) { return begin_fence_wait(d, c, now); }
+        waiting_loops::part(c);
         begin_hold(d, c, now);
         ++d->counters.granted_after_wait;
     }
@@ -400,10 +430,10 @@ private:
 inline void critical_section::finish() noexcept {
     domain_state& d = domain_;
     if (!out.ready.empty() || !out.wounded.empty()) { core::carry_out(*this); }
-    const bool post_rearm = d.timer_needs_rearm && clock::schedule_timer(*this);
+    waiting_loop* const to_call = d.timer_needs_rearm ? clock::schedule(*this) : nullptr;
     const bool last = !d.open && d.is_unused();
     d.lock.unlock();
-    if (post_rearm) { d.loop.post(d.rearm); } // a posted `rearm` keeps the state alive, not the loop
+    waiting_loops::call(to_call); // what is called keeps the state alive, not the loop
     while (claim_node* c = out.ready.pop_front()) { core::notify(static_cast<claim&>(*c)); }
     while (dead != nullptr) { delete std::exchange(dead, dead->next_dead); }
     if (last) { delete &d; }

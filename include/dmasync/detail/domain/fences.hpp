@@ -22,6 +22,7 @@
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
+#include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/detail/kernel/sync_file.hpp>
 #include <dmasync/detail/loop/wake_fd.hpp>
 #include <dmasync/dma_buf.hpp>
@@ -62,11 +63,14 @@ public:
     /// A coroutine waits for the fences of a claim that could not be handed over.
     /// Returns: whether it waits; its waiter is then notified once, and may have been by now. Otherwise it has failed.
     [[nodiscard]] static bool wait(claim& c) noexcept {
+        const bool prepared = waiting_loops::prepare(*c.domain, *c.loop);
         {
             critical_section s{*c.domain};
             failure why = c.why; // given up before it could wait
             if (!why && is_wounded(c)) { why = errc::wounded; }
             if (!why && s->open && c.deadline <= s->loop.now()) { why = errc::timed_out; }
+            if (!why && !prepared) { why = errc::out_of_memory; }
+            if (!why) { why = waiting_loops::join(s, c, *c.loop); }
             if (why) {
                 refuse(s, c, why);
                 return false;
@@ -188,6 +192,7 @@ private:
         s->counters.brackets_told += n.made;
         s->counters.brackets_naive += n.naive;
         if (f) { return refuse(s, c, f); }
+        waiting_loops::part(c);
         core::begin_hold(s, c, clock::coarse_now(s));
         ++counter;
     }

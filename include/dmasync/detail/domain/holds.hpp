@@ -13,6 +13,8 @@
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/loans.hpp>
+#include <dmasync/detail/domain/waiting_loop.hpp>
+#include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/fence.hpp>
@@ -189,13 +191,14 @@ private:
         DMASYNC_ASSERT(next.state_now() == phase::waiting && !next.has_dma_buf());
         admission::succeed(next);
         core::end_wait(next);
+        waiting_loops::part(next);
         set_phase(next, phase::held);
         clock::begin_lease(d, next);
         ++d->counters.granted_after_wait;
         if (!next.is_blocking()) { next.posted = true; }
-        const bool post_rearm = d->timer_needs_rearm && clock::schedule_timer(d);
+        waiting_loop* const to_call = d->timer_needs_rearm ? clock::schedule(d) : nullptr;
         d->lock.unlock();
-        if (post_rearm) [[unlikely]] { d->loop.post(d->rearm); }
+        waiting_loops::call(to_call);
         core::notify(next);
     }
 

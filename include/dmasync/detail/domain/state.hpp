@@ -4,7 +4,7 @@
 ///
 /// What happens to it is done by the modules beside this file, classes of static functions that are given the state:
 ///
-///     clock < core < { buffers, leases < loans, brackets < fences } < holds < transactions < acquire < callbacks
+///     waiting_loops < clock < core < { buffers, leases < loans, brackets < fences } < holds < transactions < acquire < callbacks
 ///
 /// A function that needs the lock asks for the proof that it is held, a `locked` or a `critical_section&`; one that is given a
 /// `domain_state&` takes the lock itself. Nothing is allocated, freed, called back or resumed while the lock is held.
@@ -14,6 +14,7 @@
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/claim_pool.hpp>
+#include <dmasync/detail/domain/waiting_loop.hpp>
 #include <dmasync/detail/observe/tracepoints.hpp>
 #include <dmasync/detail/policy/admission.hpp>
 #include <dmasync/detail/sync/adaptive_spin.hpp>
@@ -35,8 +36,8 @@ using buffer_list = intrusive_list<buffer_state, all_tag>;
 
 /// What loops call for a domain: given to its state by callbacks.hpp, the only module that knows all the others.
 struct domain_callbacks {
-    work::function& on_timer;
-    work::function& on_rearm;
+    work::function& on_alarm; // of a waiting_loop
+    work::function& on_call;  // likewise
     work::function& on_turn;  // of a claim
     work::function& on_fence; // of a claim
 };
@@ -47,13 +48,6 @@ struct domain_callbacks {
 struct alignas(64) domain_state {
     using time_point = event_loop::time_point;
 
-    /// A timer or a work of the loop that finds its domain.
-    template <class Kind>
-    struct loop_work : Kind {
-        loop_work(domain_state& d, work::function& f) noexcept : Kind{f}, domain{d} {}
-        domain_state& domain;
-    };
-
     /// `first_ticket` is for tests, which start it near its wrap.
     domain_state(event_loop& l, domain_options o, const domain_callbacks& call, std::uint64_t first_ticket)
         : lock{o.single_threaded},
@@ -62,8 +56,7 @@ struct alignas(64) domain_state {
           trace{l},
           loop{l},
           coarse_lag{l.coarse_lag()},
-          timer{*this, call.on_timer},
-          rearm{*this, call.on_rearm},
+          home{*this, l, call.on_alarm, call.on_call},
           policy{first_ticket, o.policy},
           pool{*this, call.on_turn, call.on_fence},
           options{std::move(o)} {
@@ -75,14 +68,13 @@ struct alignas(64) domain_state {
 
     /// Whether nothing refers to it, but for the domain object.
     [[nodiscard]] bool is_unused() const noexcept {
-        return pool.taken() == 0 && buffer_count == 0 && set_count == 0 && !rearm_posted;
+        return pool.taken() == 0 && buffer_count == 0 && set_count == 0 && !home.called && elsewhere.empty();
     }
 
     // Everything that is not const is changed under the lock only.
     biased_lock lock;
     bool open = true;               // the domain object exists
     bool timer_needs_rearm = false; // the horizon is nearer than the loop's timer; false whenever the lock is free
-    bool rearm_posted = false;      // `rearm` is in the loop's queue
     bool lazy_timestamps = false;   // and until its turn holds are entered without a time
     const bool has_virtual_time;    // the loop's
     const bool reads_kernel_clock;  // at every grant: it is neither the loop's own time nor given later
@@ -91,8 +83,8 @@ struct alignas(64) domain_state {
     deadline_index<claim> deadlines;        // every waiting or held claim that has an end
     event_loop& loop;                       // used under the lock while `open` only: it need not outlive the domain
     const event_loop::clock::duration coarse_lag; // of the loop
-    loop_work<dmasync::timer> timer;
-    loop_work<work> rearm;
+    waiting_loop home;                            // of `loop`
+    waiting_loop_list elsewhere;                  // of the other loops that claims have waited on
 
     domain_counters counters;
     admission policy;

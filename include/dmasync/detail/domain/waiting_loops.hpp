@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+/// \file waiting_loops.hpp  The loops that claims of a domain wait on: how they become known to it, and are called.
+
+#include <dmasync/detail/base/assertion.hpp>
+#include <dmasync/detail/base/failure.hpp>
+#include <dmasync/detail/domain/claim.hpp>
+#include <dmasync/detail/domain/state.hpp>
+#include <dmasync/detail/domain/waiting_loop.hpp>
+#include <dmasync/detail/sync/back_off.hpp>
+#include <dmasync/error.hpp>
+#include <dmasync/event_loop.hpp>
+#include <dmasync/version.hpp>
+
+#include <atomic>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace dmasync::inline DMASYNC_ABI::detail {
+
+class waiting_loops {
+public:
+    /// The record of a loop; null where there is none.
+    [[nodiscard]] static waiting_loop* find(locked d, const event_loop& l) noexcept {
+        if (&l == &d->loop) { return &d->home; }
+        waiting_loop* w = d->elsewhere.front();
+        while (w != nullptr && &w->loop != &l) { w = d->elsewhere.next(*w); }
+        return w;
+    }
+
+    /// Makes a loop known to the domain, before a claim waits on it. Locks.
+    /// Returns: false without memory.
+    [[nodiscard]] static bool prepare(domain_state& d, event_loop& l) noexcept {
+        if (&l == &d.loop || is_known(d, l)) { return true; }
+        std::unique_ptr<waiting_loop> fresh{new (std::nothrow)
+                                                waiting_loop{d, l, *d.home.alarm.call, *d.home.call.call}};
+        if (fresh == nullptr) { return false; }
+        {
+            const lock_section s{d};
+            if (!s->open || find(s, l) != nullptr) { return true; } // another thread was faster
+            s->elsewhere.push_back(*fresh);
+            if (l.in_this_thread()) {
+                l.arm(fresh->alarm, event_loop::time_point::max());
+                fresh.release()->is_attached = true;
+                return true;
+            }
+            begin_call(*fresh);
+        }
+        call(fresh.release());
+        return true;
+    }
+
+    /// A claim is about to wait on its loop.
+    /// Returns: the loop's error when it has come to its end since it was prepared.
+    [[nodiscard]] static failure join(locked d, claim& c, event_loop& l) noexcept {
+        DMASYNC_ASSERT(c.elsewhere == nullptr && !c.is_blocking());
+        if (&l == &d->loop) {
+            if (!d->home.is_attached) { d->timer_needs_rearm = true; }
+            return {};
+        }
+        c.elsewhere = find(d, l);
+        if (c.elsewhere == nullptr) { return d->open ? failure::from(l.error()) : failure{}; }
+        ++c.elsewhere->waits;
+        return {};
+    }
+
+    /// A claim waits no longer.
+    static void part(claim& c) noexcept {
+        if (c.elsewhere == nullptr) [[likely]] { return; }
+        DMASYNC_ASSERT(c.elsewhere->waits != 0);
+        --std::exchange(c.elsewhere, nullptr)->waits;
+    }
+
+    // ---- calls -------------------------------------------------------------------------------------------------------
+
+    /// The record is going to be called by its loop: the caller has to do that, with `call`, when the lock is free.
+    static void begin_call(waiting_loop& w) noexcept {
+        DMASYNC_ASSERT(!w.called);
+        w.called = true;
+        w.is_being_called.store(true, std::memory_order_relaxed);
+    }
+
+    /// Has the loops of `first`, and of what is chained to it, call their records. Not under the lock.
+    static void call(waiting_loop* first) noexcept {
+        while (first != nullptr) {
+            waiting_loop& w = *std::exchange(first, first->next_called);
+            w.loop.post(w.call);
+            w.is_being_called.store(false, std::memory_order_release); // with wait_for_caller; it may be gone now
+        }
+    }
+
+    /// Returns when no other thread uses the record any more because it calls it: it is in the loop's queue by then.
+    static void wait_for_caller(const waiting_loop& w) noexcept {
+        for (back_off wait; w.is_being_called.load(std::memory_order_acquire);) { wait.pause(); } // with call
+    }
+
+    /// Takes a record that is not going to be called out of the domain's list.
+    /// Returns: the record, to be freed when the lock is free; null for the domain's own.
+    [[nodiscard]] static std::unique_ptr<waiting_loop> drop(locked d, waiting_loop& w) noexcept {
+        DMASYNC_ASSERT(!w.called && w.waits == 0);
+        w.is_attached = false;
+        if (&w == &d->home) { return nullptr; }
+        waiting_loop_list::erase(w);
+        return std::unique_ptr<waiting_loop>{&w};
+    }
+
+private:
+    [[nodiscard]] static bool is_known(domain_state& d, const event_loop& l) noexcept {
+        const lock_section s{d};
+        return find(s, l) != nullptr;
+    }
+};
+
+} // namespace dmasync::inline DMASYNC_ABI::detail

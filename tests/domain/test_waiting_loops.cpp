@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+/// What waits for a domain's buffers on several loops, some of which fail or go away.
+#include <dmasync/domain.hpp>
+
+#include <dmasync/lock.hpp>
+#include <dmasync/transaction.hpp>
+
+#include <doctest/doctest.h>
+#include <support/fragile_loop.hpp>
+#include <support/probe.hpp>
+#include <support/waiter.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <system_error>
+
+using namespace dmasync;
+using namespace std::chrono_literals;
+using support::waiter;
+
+namespace {
+
+struct fixture {
+    support::fragile_loop loop; // the domain's
+    std::unique_ptr<support::fragile_loop> other = std::make_unique<support::fragile_loop>();
+    std::array<std::byte, 64> memory{};
+    std::optional<domain> media{std::in_place, loop};
+    buffer screen = media->adopt(memory, "screen");
+    guard held = try_lock(write(screen), lock_options{.lease = no_lease});
+
+    lock_options elsewhere() const { return {.on = other.get()}; }
+
+    void run_ready() {
+        other->run_ready();
+        loop.run_ready();
+    }
+};
+
+probe lock_plainly(buffer& b, guard& out, std::error_code& ec) { out = co_await lock(write(b), ec); }
+
+probe lock_in_transaction(domain& d, buffer& b, lock_options options, std::error_code& ec) {
+    transaction tx{d, options};
+    co_await tx.lock(write(b), ec);
+}
+
+} // namespace
+
+TEST_CASE("a lock that is queued on a loop that fails ends with the error of that loop") {
+    fixture f;
+    waiter w;
+    w.start(f.elsewhere(), write(f.screen));
+    f.run_ready();
+    f.other->break_down();
+    f.run_ready();
+    CHECK(w.done());
+    CHECK(w.ec == f.other->reason);
+}
+
+TEST_CASE("a lock that is queued on the domain's loop ends with its error, too") {
+    fixture f;
+    guard got;
+    std::error_code ec;
+    const probe w = lock_plainly(f.screen, got, ec);
+    f.run_ready();
+    f.loop.break_down();
+    f.run_ready();
+    CHECK(w.done());
+    CHECK(ec == f.loop.reason);
+}
+
+TEST_CASE("a transaction that waits on a loop that fails ends with the error of that loop") {
+    fixture f;
+    std::error_code ec;
+    const probe w = lock_in_transaction(*f.media, f.screen, f.elsewhere(), ec);
+    f.run_ready();
+    f.other->break_down();
+    f.run_ready();
+    CHECK(w.done());
+    CHECK(ec == f.other->reason);
+}
+
+TEST_CASE("a lock that would have to wait on a loop that has failed has the error of that loop") {
+    fixture f;
+    f.other->break_down();
+    for (int i = 0; i < 2; ++i) {
+        waiter w;
+        w.start(f.elsewhere(), write(f.screen));
+        f.run_ready();
+        CHECK(w.done());
+        CHECK(w.ec == f.other->reason);
+    }
+}
+
+TEST_CASE("what waits on another loop than the one that fails goes on waiting") {
+    fixture f;
+    waiter lost;
+    lost.start(f.elsewhere(), write(f.screen));
+    waiter w;
+    w.start({}, write(f.screen));
+    f.run_ready();
+    f.other->break_down();
+    f.run_ready();
+    CHECK(!w.done());
+    f.held.unlock();
+    f.run_ready();
+    CHECK(w.held);
+}
+
+TEST_CASE("what waits on a loop that is destroyed is not resumed, and is in no way of others") {
+    fixture f;
+    waiter lost;
+    lost.start(f.elsewhere(), write(f.screen));
+    f.run_ready();
+    f.other.reset();
+    f.held.unlock();
+    CHECK(try_lock(write(f.screen)));
+    CHECK(!lost.done());
+}
+
+TEST_CASE("a loop may go before a domain that has been waited for on it, or after") {
+    for (const bool loop_first : {true, false}) {
+        fixture f;
+        {
+            waiter w;
+            w.start(f.elsewhere(), write(f.screen));
+            f.run_ready();
+        }
+        if (loop_first) { f.other.reset(); }
+        f.held = {};
+        f.media.reset();
+        f.screen = {};
+        if (!loop_first) { f.other.reset(); }
+        CHECK(!f.media);
+    }
+}
+
+TEST_CASE("a loop that has not had a turn since it was first waited on may go") {
+    fixture f;
+    waiter w;
+    w.start(f.elsewhere(), write(f.screen));
+    f.other.reset();
+    CHECK(!w.done());
+    CHECK(f.media->counters().contended == 1);
+}
