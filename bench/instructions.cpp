@@ -50,6 +50,27 @@ void lock_n(studio& s) {
     s.loop.run(lock_and_unlock(s, std::make_index_sequence<N>{}));
 }
 
+task<> lock_two_on(studio& s) {
+    for (std::uint64_t i = 0; i < s.count; ++i) {
+        auto held = co_await lock(write(s.buffers[0]), write(s.buffers[1]), lock_options{.on = &s.loop});
+        use(held);
+    }
+}
+void lock_2_on(studio& s) { s.loop.run(lock_two_on(s)); }
+
+/// Each has other options than the one before it.
+task<> lock_in_turns(studio& s) {
+    for (std::uint64_t i = 0; i < s.count; i += 2) {
+        {
+            auto held = co_await lock(write(s.buffers[0]), write(s.buffers[1]), lock_options{.name = "named"});
+            use(held);
+        }
+        auto held = co_await lock(write(s.buffers[0]), write(s.buffers[1]));
+        use(held);
+    }
+}
+void lock_2_in_turns(studio& s) { s.loop.run(lock_in_turns(s)); }
+
 task<> lock_to_read(studio& s) {
     for (std::uint64_t i = 0; i < s.count; ++i) {
         auto held = co_await lock(read(s.buffers[0]));
@@ -64,9 +85,10 @@ task<> lock_again(studio& s, lock_set& set) {
         use(held);
     }
 }
-void lock_set_4(studio& s) {
+template <std::size_t N>
+void lock_set_n(studio& s) {
     lock_set set{s.media};
-    for (std::size_t i = 0; i < 4; ++i) { set.add(s.buffers[i], access_mode::write); }
+    for (std::size_t i = 0; i < N; ++i) { set.add(s.buffers[i], access_mode::write); }
     s.loop.run(lock_again(s, set));
 }
 
@@ -138,10 +160,14 @@ struct operation {
 
 constexpr std::array operations{
     operation{"lock_1", lock_n<1>},
+    operation{"lock_2", lock_n<2>},
+    operation{"lock_2_on", lock_2_on},
+    operation{"lock_2_in_turns", lock_2_in_turns},
     operation{"lock_4", lock_n<4>},
     operation{"lock_16", lock_n<16>},
     operation{"read_1", read_1},
-    operation{"lock_set_4", lock_set_4},
+    operation{"lock_set_4", lock_set_n<4>},
+    operation{"lock_set_16", lock_set_n<16>},
     operation{"try_lock_1", try_lock_1},
     operation{"blocking_lock_1", blocking_lock_1},
     operation{"transaction_4", transaction_4},

@@ -75,13 +75,15 @@ namespace detail {
 
 /// Stands for options that were not given: nothing to build, nothing to copy.
 struct no_options {
-    static constexpr const lock_options& value = no_lock_options;
     static constexpr options_id id = id_of_no_options;
+    [[nodiscard]] static constexpr const lock_options& value() noexcept { return no_lock_options; }
 };
 
+/// Refers to the caller's, which outlive the `co_await` expression: a copy of what was just written waits for the stores.
 struct given_options {
-    lock_options value;
     static constexpr options_id id = unidentified;
+    [[nodiscard]] const lock_options& value() const noexcept { return *given; }
+    const lock_options* given;
 };
 
 /// Stands for an error code that was not given.
@@ -92,7 +94,7 @@ struct no_error_code {
     } // NOLINT(google-explicit-constructor)
 };
 
-/// What the arguments of a lock come to: requests first, then options, then an error code. Those two are looked at, not kept.
+/// What the arguments of a lock come to: requests first, then options, then an error code. Those two are referred to.
 template <class Options, class ErrorCode, access_mode... Modes>
 struct lock_arguments {
     using guard_type = guard_of<Modes...>;
@@ -113,7 +115,7 @@ struct lock_arguments {
     static void put(const lock_request<Mode>& r, buffer_node**& next) noexcept {
         *next++ = r.node;
     }
-    void put(const lock_options& o, buffer_node**&) noexcept { options.value = o; }
+    void put(const lock_options& o, buffer_node**&) noexcept { options.given = &o; }
     static void put(const std::error_code&, buffer_node**&) noexcept {}
 
     /// The place of the first request.
@@ -141,12 +143,14 @@ struct lock_arguments {
 
     /// As `acquire::fast`.
     [[nodiscard, gnu::always_inline]] claim* acquire_fast(call_site place) const noexcept {
+        if (first() == nullptr) [[unlikely]] { return nullptr; }
+        domain_state& d = *static_cast<buffer_state*>(first())->domain;
         if constexpr (Options::id != unidentified) {
-            if (first() != nullptr) [[likely]] {
-                return acquire::fast(*static_cast<buffer_state*>(first())->domain, buffers, Options::id, place);
-            }
+            return acquire::fast(d, buffers, Options::id, place);
+        } else {
+            if (options.value().stop.requested()) [[unlikely]] { return nullptr; }
+            return acquire::fast(d, listed_set_with_options<Modes...>{buffers, options.value()}, Options::id, place);
         }
-        return nullptr;
     }
 
     /// As `acquire::wait_fast`.
@@ -165,7 +169,7 @@ struct lock_arguments {
     }
 
     void begin(std::optional<lock_operation>& o, std::error_code* ec, call_site place) noexcept {
-        o.emplace(domain(), requests(), options.value, Options::id, ec, place);
+        o.emplace(domain(), requests(), options.value(), Options::id, ec, place);
     }
 
     /// What an operation asks for.
@@ -217,7 +221,8 @@ concept describes_lock = std::is_class_v<detail::arguments_of<Args...>>; // fals
 ///          `guard::error()` of the empty guard): `wrong_domain`, `duplicate_buffer`, `closed`, `invalid_lease`,
 ///          `timed_out`, `cancelled`, `lease_expired` (granted, but resumed after the lease), `out_of_memory`.
 /// Threads: any. Resumes on the loop given as `on`, else on the domain's; in place when nothing had to be waited for.
-/// Lifetime: the buffers' handles, the stop token and the error code outlive the `co_await` expression.
+/// Lifetime: the buffers' handles, the options, the stop token and the error code outlive the `co_await` expression, as
+///          temporaries in it do.
 /// Source:  S4, S6; kernel Documentation/locking/ww-mutex-design.rst.
 template <class... Args>
     requires describes_lock<Args...>

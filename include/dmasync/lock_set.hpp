@@ -71,9 +71,10 @@ private:
 
         /// As `acquire::fast`.
         [[nodiscard, gnu::always_inline]] detail::claim* acquire_fast(call_site place) const noexcept {
-            if (own_options) { return nullptr; }
-            return detail::acquire::fast(*set.state_, detail::registered_set{set.requests_, set.live_}, set.options_id_,
-                                         place);
+            const detail::registered_set whole{set.requests_, set.live_, options()};
+            if (!own_options) [[likely]] { return detail::acquire::fast(*set.state_, whole, set.options_id_, place); }
+            if (own_options->stop.requested()) { return nullptr; }
+            return detail::acquire::fast(*set.state_, whole, detail::unidentified, place);
         }
 
         [[nodiscard]] static bool wait_fast(call_site, std::coroutine_handle<>, detail::claim*&) noexcept {
@@ -81,8 +82,12 @@ private:
         }
 
         void begin(std::optional<lock_operation>& o, std::error_code* ec, call_site place) const noexcept {
-            o.emplace(set.state_, set.requests_, own_options ? *own_options : set.defaults_,
-                      own_options ? detail::unidentified : set.options_id_, ec, place, &set.live_);
+            o.emplace(set.state_, set.requests_, options(), own_options ? detail::unidentified : set.options_id_, ec,
+                      place, &set.live_);
+        }
+
+        [[nodiscard]] const lock_options& options() const noexcept {
+            return own_options ? *own_options : set.defaults_;
         }
 
         lock_set& set;

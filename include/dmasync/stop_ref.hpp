@@ -18,6 +18,7 @@ public:
     constexpr stop_ref(const std::stop_token& t DMASYNC_LIFETIMEBOUND) noexcept : token_{&t} {}
 
     [[nodiscard]] const std::stop_token* get() const noexcept { return token_; }
+    [[nodiscard]] bool requested() const noexcept { return token_ != nullptr && token_->stop_requested(); }
 
 private:
     const std::stop_token* token_ = nullptr; // invariant: null, or alive until the wait is over

@@ -48,10 +48,12 @@ enum class acquire_result : std::uint8_t {
     spin,    ///< refused with `would_block`, but the set may well be free in a moment
 };
 
-/// A set with accesses that the compiler knows, of buffers of the domain of the first, or of others.
+/// A set with accesses that the compiler knows, of buffers of the domain of the first, or of others; locked without options.
 template <access_mode... Modes>
 struct listed_set {
     std::array<buffer_node*, sizeof...(Modes)> nodes;
+
+    [[nodiscard]] static constexpr const lock_options& options() noexcept { return no_lock_options; }
 
     [[nodiscard]] static constexpr std::size_t size() noexcept { return sizeof...(Modes); }
     [[nodiscard, gnu::always_inline]] bool grant_idle(admission& a, claim& c) const noexcept {
@@ -61,14 +63,32 @@ struct listed_set {
     [[nodiscard]] static constexpr claim** registration() noexcept { return nullptr; }
 };
 
+/// The same, with options.
+template <access_mode... Modes>
+struct listed_set_with_options {
+    const listed_set<Modes...>& set;
+    const lock_options& given;
+
+    [[nodiscard]] const lock_options& options() const noexcept { return given; }
+    [[nodiscard]] static constexpr std::size_t size() noexcept { return sizeof...(Modes); }
+    [[nodiscard, gnu::always_inline]] bool grant_idle(admission& a, claim& c) const noexcept {
+        return set.grant_idle(a, c);
+    }
+    [[nodiscard]] static constexpr bool is_in_use() noexcept { return false; }
+    [[nodiscard]] static constexpr claim** registration() noexcept { return nullptr; }
+};
+
 /// The set of a lock_set, with its mark that it is in use.
 struct registered_set {
     std::span<const request> requests;
     claim*& live;
+    const lock_options& given;
+
+    [[nodiscard]] const lock_options& options() const noexcept { return given; }
 
     [[nodiscard]] std::size_t size() const noexcept { return requests.size(); }
-    [[nodiscard, gnu::always_inline]] bool grant_idle(admission& a, claim& c) const noexcept {
-        return a.grant_idle(c, requests);
+    [[nodiscard, gnu::always_inline]] bool grant_idle(admission&, claim& c) const noexcept {
+        return admission::grant_idle(c, requests);
     }
     [[nodiscard]] bool is_in_use() const noexcept { return live != nullptr; }
     [[nodiscard]] claim** registration() const noexcept { return &live; }
@@ -80,14 +100,18 @@ public:
 
     // ---- the way of nearly all ---------------------------------------------------------------------------------------
 
-    /// Grants the set, a `listed_set` or a `registered_set`, where that takes nothing out of the ordinary.
-    /// Returns: the hold; null otherwise, with nothing changed.
+    /// Grants the set, one of those above, where that takes nothing out of the ordinary. `options`: the id of the set's options.
+    /// Returns: the hold; null otherwise, with nothing changed that could be seen.
     template <class Set>
     [[nodiscard, gnu::noinline]] static claim* fast(domain_state& domain, const Set& set, options_id options,
                                                     call_site place) noexcept {
         if (!domain.lock.lock_biased()) [[unlikely]] { return fast_shared(domain, set, options, place); }
         const locked d{domain};
-        claim* const c = take_for(d, set, options, place);
+        claim* const first = d->pool.first(set.size());
+        if (first != nullptr && first->options != options) [[unlikely]] {
+            return fast_adopting(d, *first, set, options, place);
+        }
+        claim* const c = take_for(d, first, set, place);
         if (c != nullptr && !d->lazy_timestamps) [[likely]] { return begin_fast(d, *c); }
         if (c != nullptr) { d->deadlines.enter_undated(*c); }
         d->lock.unlock_biased();
@@ -244,20 +268,34 @@ private:
                                                            call_site place) noexcept {
         const time_point now = clock::lock(domain);
         const locked d{domain};
-        claim* const c = take_for(d, set, options, place);
+        claim* const first = d->pool.first(set.size());
+        const bool adopts = first != nullptr && first->options != options;
+        claim* const c = adopts && !core::adopt_options(d, *first, options, set.options())
+                             ? nullptr
+                             : take_for(d, first, set, place);
         if (c != nullptr) { clock::enter(d, *c, now); }
         core::leave(d);
         return c;
     }
 
-    /// A record that has been granted a set that is idle; null where anything is out of the ordinary.
+    /// `fast` where the first record has other options.
     template <class Set>
-    [[nodiscard, gnu::always_inline]] static claim* take_for(locked d, const Set& set, options_id options,
+    [[nodiscard, gnu::noinline]] static claim* fast_adopting(locked d, claim& first, const Set& set, options_id options,
                                                              call_site place) noexcept {
-        claim* const c = d->pool.first(set.size());
-        if (c == nullptr || c->options != options || d->trace.is_on() || set.is_in_use()) [[unlikely]] {
-            return nullptr;
-        }
+        const bool adopted = core::adopt_options(d, first, options, set.options());
+        claim* const c = adopted ? take_for(d, &first, set, place) : nullptr;
+        if (c != nullptr && !d->lazy_timestamps) [[likely]] { return begin_fast(d, *c); }
+        if (c != nullptr) { d->deadlines.enter_undated(*c); }
+        d->lock.unlock_biased();
+        return c;
+    }
+
+    /// Grants a set that is idle to the pool's first record, which has its options. Returns: the record; null where anything is
+    /// out of the ordinary.
+    template <class Set>
+    [[nodiscard, gnu::always_inline]] static claim* take_for(locked d, claim* c, const Set& set,
+                                                             call_site place) noexcept {
+        if (c == nullptr || d->trace.is_on() || set.is_in_use()) [[unlikely]] { return nullptr; }
         if (!set.grant_idle(d->policy, *c)) [[unlikely]] { return nullptr; }
         DMASYNC_ASSERT(c->flags.none());
         core::register_claim(*c, set.registration());
@@ -299,8 +337,7 @@ private:
     [[nodiscard]] static acquire_result ask_with(locked d, claim& c, acquire_request& r, std::coroutine_handle<> waiter,
                                                  time_point now) noexcept {
         if (c.options != r.id) {
-            if (core::lease_of(*d, r.options).count() <= 0) { return refuse(d, c, r, errc::invalid_lease); }
-            core::adopt_options(d, c, r);
+            if (!core::adopt_options(d, c, r.id, r.options)) { return refuse(d, c, r, errc::invalid_lease); }
         }
         if (r.registration != nullptr && *r.registration != nullptr) { return refuse(d, c, r, errc::already_locked); }
         std::uint32_t seen = 0;

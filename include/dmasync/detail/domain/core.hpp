@@ -70,7 +70,7 @@ public:
     }
 
     static void adopt(locked d, claim& c, const acquire_request& r) noexcept {
-        if (c.options != r.id) { adopt_options(d, c, r); } // mostly there are none, as at its last use
+        if (c.options != r.id) { static_cast<void>(adopt_options(d, c, r.id, r.options)); } // mostly there are none
         register_claim(c, r.registration);
         if (c.has_dma_buf()) { adopt_device_options(c, r.options); }
     }
@@ -88,14 +88,18 @@ public:
         *std::exchange(c.registration, nullptr) = nullptr;
     }
 
-    [[gnu::noinline]] static void adopt_options(locked d, claim& c, const acquire_request& r) noexcept {
-        const lock_options& options = r.options;
-        c.lease = lease_of(*d, options);
-        c.lease_span = clock::span_of(*d, c.lease);
+    /// Gives a record that is not in use the options of a lock. Returns: whether they are possible: `invalid_lease` otherwise.
+    [[nodiscard, gnu::noinline]] static bool adopt_options(locked d, claim& c, options_id id,
+                                                           const lock_options& options) noexcept {
+        const std::chrono::nanoseconds lease = lease_of(*d, options);
+        if (lease.count() <= 0) { return false; }
+        c.lease = lease;
+        c.lease_span = clock::span_of(*d, lease);
         c.loop = &loop_of(*d, options);
         c.label = options.name;
         c.user = options.user;
-        c.options = r.id == unidentified ? ~unidentified : r.id;
+        c.options = id == unidentified ? ~unidentified : id;
+        return true;
     }
 
     static void adopt_device_options(claim& c, const lock_options& options) noexcept {

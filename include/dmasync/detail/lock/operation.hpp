@@ -160,7 +160,7 @@ public:
     }
 
     [[nodiscard]] const std::stop_token* stop() const noexcept { return asked_.options.stop.get(); }
-    [[nodiscard]] bool is_stopped() const noexcept { return stop() != nullptr && stop()->stop_requested(); }
+    [[nodiscard]] bool is_stopped() const noexcept { return asked_.options.stop.requested(); }
 
 private:
     struct canceller {

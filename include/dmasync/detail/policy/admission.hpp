@@ -53,13 +53,25 @@ public:
         return errc{};
     }
 
-    /// The same for a set that has no conflicting claim, and no device, on any of its buffers.
+    /// The same for a set that has no conflicting claim, and no device, on any of its buffers; they are known to be of this
+    /// domain, and each is there once. The set is not empty.
     /// Returns: whether it was granted; nothing has changed otherwise.
-    [[nodiscard, gnu::always_inline]] bool grant_idle(claim_node& c, std::span<const request> set) noexcept {
-        std::uint32_t seen = 0;
-        const request* refused = append(c, 0, set, seen, [](const request& r) { return is_idle(*r.buffer, r.mode); });
-        if (refused != nullptr) [[unlikely]] { unmark_before(set, *refused); }
-        return refused == nullptr;
+    [[nodiscard, gnu::always_inline]] static bool grant_idle(claim_node& c, std::span<const request> set) noexcept {
+        entry* e = c.entries;
+        const request* r = set.data();
+        const request* const end = r + set.size();
+        do {
+            if (!is_idle(*r->buffer, r->mode)) [[unlikely]] {
+                unmark_before(set, *r);
+                return false;
+            }
+            mark(*r->buffer, r->mode);
+            e->buffer = r->buffer;
+            e->mode = r->mode;
+            ++e;
+        } while (++r != end);
+        c.size = static_cast<std::uint32_t>(set.size());
+        return true;
     }
 
     /// The same where the compiler knows the accesses. The first buffer is one of this domain's.
