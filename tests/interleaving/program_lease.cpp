@@ -102,7 +102,8 @@ void expiry_by_loop() {
 }
 
 dmasync::detail::detached look_when_late(place& p, canary& before, std::error_code& ec, bool& done) {
-    auto lock = dmasync::lock(write(p.screen), lock_options{.lease = 10ms}, ec);
+    const lock_options options{.lease = 10ms};
+    auto lock = dmasync::lock(write(p.screen), options, ec);
     const guard got = co_await lock;
     if (ec == errc::lease_expired) { before.read(); } // while the lock is still there: it has not let go of its claim
     done = true;

@@ -272,7 +272,8 @@ TEST_CASE("a stop request that comes between the attempt and the wait ends the l
     std::stop_source source;
     const std::stop_token token = source.get_token();
     std::error_code ec;
-    auto lock_a = lock(write(f.a), lock_options{.stop = token}, ec); // step by step, as a coroutine would
+    const lock_options options{.stop = token};
+    auto lock_a = lock(write(f.a), options, ec); // step by step, as a coroutine would
     CHECK(!lock_a.await_ready());
     source.request_stop();
     CHECK(!lock_a.await_suspend(std::noop_coroutine()));

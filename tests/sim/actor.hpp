@@ -77,7 +77,7 @@ public:
 
     /// The ways of nearly all are there for accesses that the compiler knows: of small sets there is one for each.
     [[nodiscard]] dmasync::detail::claim* acquire_fast(dmasync::call_site) const noexcept {
-        return bare_ ? acquire_as<>() : nullptr;
+        return options_.stop.requested() ? nullptr : acquire_as<>();
     }
     [[nodiscard]] bool wait_fast(dmasync::call_site where, std::coroutine_handle<> waiter,
                                  dmasync::detail::claim*& mine) const noexcept {
@@ -102,7 +102,11 @@ private:
             if (n == size_) {
                 dmasync::detail::listed_set<Modes...> set;
                 std::copy_n(nodes_.begin(), n, set.nodes.begin());
-                return dmasync::detail::acquire::fast(*domain(), set, dmasync::detail::id_of_no_options, {});
+                if (bare_) {
+                    return dmasync::detail::acquire::fast(*domain(), set, dmasync::detail::id_of_no_options, {});
+                }
+                const dmasync::detail::listed_set_with_options<Modes...> with{set, options_};
+                return dmasync::detail::acquire::fast(*domain(), with, dmasync::detail::unidentified, {});
             }
         }
         using dmasync::access_mode;
