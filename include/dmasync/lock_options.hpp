@@ -4,12 +4,12 @@
 
 #include <dmasync/event_loop.hpp>
 #include <dmasync/name.hpp>
+#include <dmasync/option.hpp>
 #include <dmasync/stop_ref.hpp>
 #include <dmasync/version.hpp>
 
 #include <chrono>
 #include <cstdint>
-#include <optional>
 #include <type_traits>
 
 namespace dmasync::inline DMASYNC_ABI {
@@ -33,16 +33,16 @@ enum class cpu_access : std::uint8_t {
 ///
 /// Trivially destructible on purpose: GCC 12 destroys a braced aggregate inside a `co_await` twice.
 struct lock_options {
-    std::optional<std::chrono::nanoseconds> lease{};                 ///< from the grant on; `no_lease` for none
+    option<std::chrono::nanoseconds> lease{};                        ///< from the grant on; `no_lease` for none
     event_loop::time_point deadline = event_loop::time_point::max(); ///< for the grant, on the domain's loop's clock
     /// How long to wait, after the grant, for the fences of devices; without it, for as long as the lease. The deadline
     /// counts as well. The lease starts when they have ended.
-    std::optional<std::chrono::nanoseconds> fence_timeout{};
-    std::optional<dmasync::fences> fences{};         ///< without it `fences::wait`
-    std::optional<dmasync::cpu_access> cpu_access{}; ///< without it `cpu_access::tracked`
-    stop_ref stop{};                                 ///< gives up when stop is requested
-    event_loop* on = nullptr;                        ///< where to resume; null: on the domain's loop
-    dmasync::name name{};                            ///< for reports
+    option<std::chrono::nanoseconds> fence_timeout{};
+    option<dmasync::fences> fences{};         ///< without it `fences::wait`
+    option<dmasync::cpu_access> cpu_access{}; ///< without it `cpu_access::tracked`
+    stop_ref stop{};                          ///< gives up when stop is requested
+    event_loop* on = nullptr;                 ///< where to resume; null: on the domain's loop
+    dmasync::name name{};                     ///< for reports
     /// Handed through to reports (S1). Locks with the same one, not null, are taken for the same user's when it is explained
     /// why a lock is stuck.
     void* user = nullptr;
