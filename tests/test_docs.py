@@ -30,7 +30,8 @@ class Errors(unittest.TestCase):
 
 class Links(unittest.TestCase):
     def test_every_relative_link_leads_somewhere(self):
-        for page in [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")]:
+        for page in [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md",
+                     *(page for folder in ("docs", "tests", "examples") for page in (PROJECT / folder).rglob("*.md"))]:
             for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
 
@@ -63,7 +64,7 @@ class DmaBufTests(NamedTests):
     """The page names tests that there are."""
 
     def test_every_test_that_is_named_is_in_its_file_runs_and_checks_something(self):
-        named = re.findall(r'`(\w+)` "([^"]+)"', text_of("docs/dma-buf-tests.md"))
+        named = re.findall(r'`(\w+)` "([^"]+)"', text_of("tests/vm/dma-buf-tests.md"))
         self.assertGreater(len(named), 40)
         for program in sorted({program for program, _ in named}):
             sources = list((PROJECT / "tests").glob(f"**/{program}.cpp"))
@@ -144,9 +145,9 @@ class Costs(unittest.TestCase):
     tool = importlib.machinery.SourceFileLoader("instruction_budget", str(PROJECT / "tools/instruction-budget")).load_module()
 
     def test_the_page_shows_the_budgets(self):
-        shown = re.search(r"<!-- tools/instruction-budget: budgets -->\n(.*?)\n<!-- end -->", text_of("docs/costs.md"), re.DOTALL)[1]
+        shown = re.search(r"<!-- tools/instruction-budget: budgets -->\n(.*?)\n<!-- end -->", text_of("docs/performance.md"), re.DOTALL)[1]
         self.assertEqual(shown, self.tool.table(*self.tool.read_budget(PROJECT / "bench/instructions.budget")),
-                         "tools/instruction-budget --page docs/costs.md")
+                         "tools/instruction-budget --page docs/performance.md")
 
 
 class DomainLock(unittest.TestCase):
@@ -161,7 +162,7 @@ class DomainLock(unittest.TestCase):
             for name in names:
                 self.assertRegex(source, rf"DMASYNC_WEIGH\({name}\)|row<schemes::{name}>", program)
         for table in ("costs", "preemption"):
-            shown = re.search(rf"<!-- tools/domain-lock-report: {table} -->\n(.*?)\n<!-- end -->", text_of("docs/domain-lock.md"),
+            shown = re.search(rf"<!-- tools/domain-lock-report: {table} -->\n(.*?)\n<!-- end -->", text_of("docs/performance.md"),
                               re.DOTALL)[1]
             self.assertEqual(re.findall(r"^\| (.+?) \|", shown, re.MULTILINE), ["the lock", *texts], table)
 
@@ -170,7 +171,7 @@ class Trace(unittest.TestCase):
     """The page names every record and every end, and shows what the tools make."""
 
     cost = importlib.machinery.SourceFileLoader("trace_cost", str(PROJECT / "tools/trace-cost")).load_module()
-    page = text_of("docs/trace.md")
+    page = text_of("docs/observability.md")
 
     def names_in(self, heading):
         table = re.search(rf"^\| {heading} \|.*\n\|---\|---\|\n((?:\|.*\n)+)", self.page, re.MULTILINE)[1]

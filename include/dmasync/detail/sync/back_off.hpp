@@ -12,7 +12,7 @@ namespace dmasync::inline DMASYNC_ABI::detail {
 class back_off {
 public:
     void pause() noexcept {
-        // Together about half as long as a nap (docs/domain-lock.md): a holder that is not done by then is not running.
+        // Together about half as long as a nap (docs/performance.md): a holder that is not done by then is not running.
         constexpr unsigned longest_spin = 1U << 8U;
         constexpr unsigned spins_before_sleep = 4;
         if (long_spins_ == spins_before_sleep) {
