@@ -65,6 +65,11 @@ public:
     /// Whether its time is not the steady clock's, which a caller that knows may read without the loop.
     [[nodiscard]] bool has_virtual_time() const noexcept { return virtual_time_ != nullptr; }
 
+    /// Whether what is now there is now here. Threads: any.
+    [[nodiscard]] bool shares_clock_with(const event_loop& other) const noexcept {
+        return virtual_time_ == other.virtual_time_;
+    }
+
     /// The steady clock, read the cheap way. Threads: any.
     [[nodiscard]] static time_point coarse_clock() noexcept {
         timespec t; // NOLINT(cppcoreguidelines-pro-type-member-init): it is set, and this is the way of every lock

@@ -21,12 +21,17 @@
 
 namespace dmasync::inline DMASYNC_ABI {
 
-namespace detail {
-
-/// A base before the loop: the loop's time must exist before the loop does.
+/// A time that stands still unless a `manual_loop` moves it.
 struct virtual_clock {
     detail::atomic<std::chrono::steady_clock::time_point> time{
         std::chrono::steady_clock::time_point{std::chrono::hours{1}}};
+};
+
+namespace detail {
+
+/// A base before the loop: the loop's time must exist before the loop does.
+struct own_virtual_clock {
+    virtual_clock own;
 };
 
 } // namespace detail
@@ -35,13 +40,17 @@ struct virtual_clock {
 ///
 /// `run` and `run(task)` move time by themselves: when nothing is ready, to the next timer. When there is no timer
 /// either they wait for other threads and for watched descriptors.
-class manual_loop final : detail::virtual_clock, public event_loop {
+class manual_loop final : detail::own_virtual_clock, public event_loop {
 public:
     /// Errors: throws std::system_error when the kernel gives no eventfd; aborts without exceptions.
-    manual_loop() : event_loop{static_cast<detail::virtual_clock&>(*this).time}, wake_{failure_} {
-        detail::deliver(failure_, nullptr, "dmasync: manual_loop");
-        if (failure_) { detail::misuse("manual_loop without an eventfd"); }
-    }
+    manual_loop() : manual_loop{nullptr} {}
+
+    /// One of several of the same clock, as loops are on which locks of one domain wait: each moves the time of all, and runs its
+    /// own timers. The clock outlives them. Errors: the same.
+    explicit manual_loop(virtual_clock& shared) : manual_loop{&shared} {}
+
+    /// What tells the time here, for other loops of the same time.
+    [[nodiscard]] virtual_clock& time_source() noexcept { return clock_; }
 
     /// Readable when another thread has posted. Timers and watches do not show: time and readiness are asked for.
     [[nodiscard]] int fd() const noexcept override { return wake_.get(); }
@@ -64,9 +73,17 @@ public:
     }
 
     /// Moves time without running anything: as if the thread had been away.
-    void set(time_point t) noexcept { time.store(t, std::memory_order_release); }
+    void set(time_point t) noexcept { clock_.time.store(t, std::memory_order_release); }
 
 private:
+    explicit manual_loop(virtual_clock* shared)
+        : event_loop{shared == nullptr ? own.time : shared->time},
+          clock_{shared == nullptr ? own : *shared},
+          wake_{failure_} {
+        detail::deliver(failure_, nullptr, "dmasync: manual_loop");
+        if (failure_) { detail::misuse("manual_loop without an eventfd"); }
+    }
+
     void wake() noexcept override { wake_.signal(); }
 
     void flush() noexcept override {}
@@ -109,6 +126,7 @@ private:
 
     void stop_watch(fd_watch&) noexcept override {}
 
+    virtual_clock& clock_;
     std::error_code failure_; // of construction
     detail::wake_fd wake_;
     std::vector<pollfd> polled_; // of the wait that is going on, the wake descriptor first

@@ -419,6 +419,8 @@ namespace {
 
 /// A loop that never turns, and does something when it is posted to.
 struct meddling_loop final : event_loop {
+    explicit meddling_loop(virtual_clock& c) : event_loop{c.time} {}
+
     std::function<void()> meddle = [] {};
 
     [[nodiscard]] int fd() const noexcept override { return -1; }
@@ -435,8 +437,8 @@ private:
 } // namespace
 
 TEST_CASE("a granted lock whose time runs out before its loop has been told does not wait for the fence for ever") {
-    meddling_loop elsewhere;
     fixture f;
+    meddling_loop elsewhere{f.loop.time_source()};
     std::array<std::byte, 64> bytes{};
     const buffer plain = f.media.adopt(bytes);
     guard held = try_lock(write(plain), write(f.a));
@@ -445,6 +447,7 @@ TEST_CASE("a granted lock whose time runs out before its loop has been told does
     first.start({.on = &elsewhere}, write(plain));
     waiter second;
     second.start({.fence_timeout = 1ms}, write(f.a));
+    elsewhere.poll();
     elsewhere.meddle = [&f] { f.loop.advance(2ms); }; // both are granted, and only the first has been told
     held.unlock();
     f.loop.advance(1h);

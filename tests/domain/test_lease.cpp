@@ -383,7 +383,7 @@ TEST_CASE("of renewal and expiry, the first one counts") {
 
 TEST_CASE("a waiter whose lease runs out before its loop resumes it is told so, and holds nothing") {
     fixture f;
-    manual_loop slow;
+    manual_loop slow{f.loop.time_source()};
     guard held = try_lock(write(f.a));
     guard next;
     std::error_code ec;
@@ -400,7 +400,7 @@ TEST_CASE("a waiter whose lease runs out before its loop resumes it is told so, 
 
 TEST_CASE("a coroutine destroyed after its lease ran out, before it was resumed, leaves nothing behind") {
     fixture f;
-    manual_loop slow;
+    manual_loop slow{f.loop.time_source()};
     guard held = try_lock(write(f.a));
     guard next;
     std::error_code ec;

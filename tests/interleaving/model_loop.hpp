@@ -21,7 +21,9 @@ struct model_clock {
 /// As dmasync::manual_loop, without descriptors.
 class model_loop final : model_clock, public dmasync::event_loop {
 public:
-    model_loop() : dmasync::event_loop{static_cast<model_clock&>(*this).time} {}
+    model_loop() : dmasync::event_loop{time}, time_{time} {}
+    /// One with the clock of another one, which outlives it.
+    explicit model_loop(model_loop* with_clock) : dmasync::event_loop{with_clock->time_}, time_{with_clock->time_} {}
 
     [[nodiscard]] int fd() const noexcept override { return -1; }
 
@@ -29,7 +31,7 @@ public:
         while (poll()) {}
     }
 
-    void set(time_point t) noexcept { time.store(t, std::memory_order_release); }
+    void set(time_point t) noexcept { time_.store(t, std::memory_order_release); }
 
     /// As if the kernel refused to wait.
     void break_down() noexcept { fail(std::make_error_code(std::errc::operation_not_permitted)); }
@@ -56,6 +58,7 @@ private:
     std::error_code start_watch(dmasync::fd_watch&) noexcept override { return {}; }
     void stop_watch(dmasync::fd_watch&) noexcept override {}
 
+    dmasync::detail::atomic<time_point>& time_;
     bell bell_;
 };
 

@@ -43,7 +43,7 @@ void to_coroutine() {
 /// The same on a loop of its own, while the domain's is not run.
 void to_coroutine_elsewhere() {
     place p;
-    model_loop other;
+    model_loop other{&*p.loop};
     guard held = p.hold();
     run_threads({
         [&] { use_and_unlock(p, std::move(held)); },
@@ -79,8 +79,8 @@ void after_readers() {
 /// Two readers that wait are let in together, each on a loop of its own.
 void to_readers_elsewhere() {
     place p;
-    model_loop one;
-    model_loop two;
+    model_loop one{&*p.loop};
+    model_loop two{&*p.loop};
     make_known(one, p.screen);
     make_known(two, p.screen);
     guard held = p.hold();

@@ -170,6 +170,38 @@ void loan_or_reminder() {
     });
 }
 
+void make_earlier_end_known(place& p) {
+    std::error_code late; // it may have ended before it is there
+    const guard brief = dmasync::try_lock(write(p.camera), lock_options{.lease = 10ms}, late);
+}
+
+/// A thread makes an earlier end known than another one sleeps to, which blocks, while a third lets that go on.
+void earlier_end_or_grant_blocked() {
+    place p;
+    p.camera = p.media->adopt(p.more);
+    guard held = p.hold();
+    run_threads({
+        [&] { block_and_use(p); },
+        [&] { make_earlier_end_known(p); },
+        [&] { use_and_unlock(p, std::move(held)); },
+    });
+    check(p.shared.read() == 2, "both have been alone");
+}
+
+/// The same for a coroutine on a loop that is not the domain's.
+void earlier_end_or_grant_elsewhere() {
+    place p;
+    p.camera = p.media->adopt(p.more);
+    model_loop other{&*p.loop};
+    guard held = p.hold();
+    run_threads({
+        [&] { other.run(lock_and_use(p, {.lease = dmasync::no_lease, .on = &other})); },
+        [&] { make_earlier_end_known(p); },
+        [&] { use_and_unlock(p, std::move(held)); },
+    });
+    check(p.shared.read() == 2, "both have been alone");
+}
+
 const registration programs{
     {"lease", "lease.expiry_or_unlock", expiry_or_unlock},
     {"lease", "lease.expiry_or_renewal", expiry_or_renewal},
@@ -178,6 +210,8 @@ const registration programs{
     {"lease", "lease.expiry_by_loop", expiry_by_loop},
     {"lease", "lease.resumed_late", resumed_late, few_preemptions},
     {"lease", "lease.loan_or_limit", loan_or_limit},
+    {"lease", "lease.earlier_end_or_grant_blocked", earlier_end_or_grant_blocked, few_preemptions},
+    {"lease", "lease.earlier_end_or_grant_elsewhere", earlier_end_or_grant_elsewhere, few_preemptions},
     {"lease", "lease.loan_or_reminder", loan_or_reminder},
 };
 

@@ -374,7 +374,7 @@ TEST_CASE("a coroutine that holds can be destroyed: its guard unlocks") {
 
 TEST_CASE("a loop that is destroyed with a granted waiter in its queue leaves the waiter to be destroyed") {
     manual_loop main;
-    std::optional<manual_loop> side{std::in_place};
+    std::optional<manual_loop> side{std::in_place, main.time_source()};
     domain media{main};
     const buffer a = media.allocate(64);
     guard held = try_lock(write(a));
@@ -645,7 +645,7 @@ TEST_CASE("the misuses of a guard have their own errors") {
 
 TEST_CASE("a waiter resumes on the loop it asked for") {
     fixture f;
-    manual_loop other;
+    manual_loop other{f.loop.time_source()};
     guard held = try_lock(write(f.a));
     waiter w;
     w.start({.on = &other}, write(f.a));

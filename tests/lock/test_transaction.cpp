@@ -662,7 +662,7 @@ TEST_CASE("deadline and stop request end the wait of a transaction, which keeps 
 
 TEST_CASE("a transaction goes on on the loop that it was given") {
     fixture f;
-    manual_loop other;
+    manual_loop other{f.loop.time_source()};
     guard in_the_way = try_lock(write(f.a));
     transaction_user u{f.media, {.on = &other}};
     u.lock(write(f.a));

@@ -46,6 +46,17 @@ public:
         watched = {};
     }
 
+    /// Whether nothing is left that had ended by `begun`, when a loop was polled, if a claim waits on it.
+    [[nodiscard]] bool has_kept_time(const event_loop& loop, event_loop::time_point begun) const {
+        if (!lock_is_free() || inspector::dates_later(*state_)) { return true; }
+        const auto* w = &loop == &state_->loop ? &state_->home : nullptr;
+        for (const known_claim& k : claims_) {
+            if (k.node->elsewhere != nullptr && k.node->loop == &loop) { w = k.node->elsewhere; }
+        }
+        if (w == nullptr || w->called || !w->is_attached) { return true; } // its next turn has still to come
+        return inspector::horizon(*state_) > begun;
+    }
+
     [[nodiscard]] bool is_watching() const { return state_ != nullptr; }
     [[nodiscard]] bool lock_is_free() const { return inspector::is_free(inspector::lock_of(*state_)); }
     [[nodiscard]] dmasync::detail::domain_state& state() const { return *state_; }
@@ -530,8 +541,10 @@ private:
         if (inspector::dates_later(*state_)) { return; } // the end of the turn sets the timer
         if (inspector::timer_is_late(*state_)) { violated(invariant::lease, "the timer is not set"); }
         const auto horizon = inspector::horizon(*state_);
+        check_blocked_threads(horizon);
         for (const known_claim& k : claims_) {
             const phase p = k.node->state.load();
+            check_keeper(*k.node, horizon);
             check_patience(*k.node, horizon);
             if (k.now != role::waits && (k.now != role::holds || p == phase::entering)) { continue; }
             if (!is_in_book(*k.node) && !may_be_endless(*k.node, p)) {
@@ -540,6 +553,30 @@ private:
             if (k.node->until < horizon) {
                 violated(invariant::lease, "nothing will look when #%lld ends", id(*k.node));
             }
+        }
+    }
+
+    /// Each claim that waits is looked after where it waits.
+    void check_keeper(const claim& c, event_loop::time_point horizon) const {
+        const phase p = c.state.load();
+        if (p != phase::waiting && p != phase::fenced) { return; }
+        if (c.is_blocking() || c.flags.has(dmasync::detail::claim_flags::disowned)) { return; }
+        const bool at_home = c.loop == &state_->loop;
+        if (!at_home && c.elsewhere == nullptr) {
+            violated(invariant::lease, "#%lld waits on a loop that is not known", id(c));
+        }
+        const auto& w = at_home ? state_->home : *c.elsewhere;
+        if (&w.loop != c.loop || (w.sleeps_to > horizon && !w.called)) {
+            violated(invariant::lease, "#%lld waits on a loop that sleeps for too long", id(c));
+        }
+    }
+
+    /// So is each of a thread that blocks.
+    void check_blocked_threads(event_loop::time_point horizon) const {
+        using dmasync::detail::blocked_thread;
+        for (auto* t = state_->blocked.front(); t != nullptr; t = state_->blocked.next(*t)) {
+            const bool sleeps = static_cast<const blocked_thread&>(*t).word.peek() == blocked_thread::asleep;
+            if (sleeps && t->sleeps_to > horizon) { violated(invariant::lease, "a thread sleeps for too long"); }
         }
     }
 

@@ -43,6 +43,7 @@ private:
         constexpr std::array<std::uint32_t, 6> periods{1, 2, 4, 10, 40, 400};
         p_.period = periods.at(random_.below(periods.size()));
         p_.ends_by_leases = random_.percent(30);
+        if (p_.loops > 1 && random_.percent(40)) { p_.stalled = random_.percent(70) ? 1U : 2U; }
         writes_ = 20 + random_.below(70);
         crowd_ = random_.below(3);
         closes_domain_ = random_.percent(10);

@@ -104,7 +104,7 @@ public:
 
     void set_up() {
         the_world = this;
-        for (int i = 0; i < p_.loops; ++i) { loops_.at(static_cast<std::size_t>(i)).emplace(); }
+        for (int i = 0; i < p_.loops; ++i) { loops_.at(static_cast<std::size_t>(i)).emplace(clock_); }
         start_time_ = loop(0).now().time_since_epoch().count();
         time_of_notes = start_time_;
         const domain_options options = options_of_domain();
@@ -215,8 +215,17 @@ private:
         loop(thread).poll();
     }
 
+    /// Some loops stall: theirs is a holder that computes, or a host that does not come back. It polls at the end of the run.
     void poll_loop(int thread) {
-        if (has_loop(thread)) { loop(thread).poll(); }
+        if (!has_loop(thread) || (p_.stalled >> static_cast<unsigned>(thread) & 1U) != 0) { return; }
+        const auto begun = loop(thread).now();
+        for (int turns = 0; turns < 3; ++turns) { // what is granted late may end in the next turn
+            loop(thread).poll();
+            const undisturbed here;
+            if (!media_ || closing_ || !checker_.is_watching()) { return; }
+            if (checker_.has_kept_time(loop(thread), begun)) { return; }
+        }
+        violated(invariant::lease, "loop %d, on which claims wait, has not kept the time", thread);
     }
 
     // ---- asking ------------------------------------------------------------------------------------------------------
@@ -1241,6 +1250,7 @@ private:
 
     const program& p_;
     const selection& part_;
+    virtual_clock clock_;
     std::array<std::optional<manual_loop>, most_threads> loops_;
     std::optional<domain> media_;
     std::vector<slot> slots_;

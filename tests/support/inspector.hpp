@@ -60,7 +60,7 @@ struct inspector {
     }
     [[nodiscard]] static bool is_watched_for_stuck(const claim& c) noexcept { return patience_list::is_linked(c); }
     [[nodiscard]] static bool is_owned(domain_state& s) noexcept { return s.open; }
-    [[nodiscard]] static bool timer_is_late(domain_state& s) noexcept { return s.timer_needs_rearm; }
+    [[nodiscard]] static bool timer_is_late(domain_state& s) noexcept { return s.sleepers_are_late; }
     /// Whether there are holds that have no time yet: their `since` and `until` say nothing.
     [[nodiscard]] static bool dates_later(domain_state& s) noexcept { return s.lazy_timestamps; }
     [[nodiscard]] static event_loop::time_point horizon(domain_state& s) noexcept { return s.horizon; }

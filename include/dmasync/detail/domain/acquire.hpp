@@ -16,6 +16,7 @@
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/domain/holds.hpp>
 #include <dmasync/detail/domain/leases.hpp>
+#include <dmasync/detail/domain/sleeper.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/transactions.hpp>
 #include <dmasync/detail/domain/waiting_loops.hpp>
@@ -196,15 +197,17 @@ public:
         return true;
     }
 
-    /// Waits for a claim that `wait` said waits, on this thread. The thread looks after leases itself, so that they end even
-    /// when the loop does not run; its own deadline is one of them.
+    /// Waits for a claim that `wait` said waits, on this thread, which looks after leases and deadlines meanwhile: its own is one
+    /// of them.
     static void block(claim& c) noexcept {
         DMASYNC_ASSERT(c.is_blocking());
-        const auto waits = [&c] { return c.wake_word.load(std::memory_order_acquire) == 0; }; // with core::notify
-        while (waits()) {
-            futex_wait(c.wake_word, 0, until_next_look(*c.domain));
-            if (waits()) { leases::sweep(*c.domain); }
+        domain_state& d = *c.domain;
+        blocked_thread me{c.wake_word};
+        while (!is_settled(me)) {
+            futex_wait(me.word, blocked_thread::asleep, begin_sleep(d, me));
+            if (!is_settled(me)) { leases::sweep(d); }
         }
+        end_sleep(d, me);
     }
 
     /// Whether the calling thread is in a turn of a loop, be it the domain's or another one: it must not block then.
@@ -252,7 +255,7 @@ private:
             return core::leave_undone(d);
         }
         d->pool.take_first(c, 1);
-        if (!d->home.is_attached) [[unlikely]] { d->timer_needs_rearm = true; }
+        if (!d->home.is_attached) [[unlikely]] { d->sleepers_are_late = true; }
         set_phase(c, phase::waiting);
         clock::enter(d, c, now, time_point::max());
         core::begin_patience(d, c);
@@ -309,7 +312,7 @@ private:
     /// Reads the clock, and leaves.
     [[nodiscard, gnu::noinline]] static claim* begin_fast(locked d, claim& c) noexcept {
         clock::begin_lease(d, c);
-        if (d->timer_needs_rearm) [[unlikely]] {
+        if (d->sleepers_are_late) [[unlikely]] {
             core::leave_carefully(d);
         } else {
             d->lock.unlock_biased();
@@ -466,12 +469,27 @@ private:
         return d->horizon <= now + d->coarse_lag;
     }
 
-    /// For how long a blocked thread may sleep: until something ends, but the loop's clock need not be the kernel's.
-    [[nodiscard]] static std::chrono::nanoseconds until_next_look(domain_state& d) noexcept {
-        constexpr std::chrono::nanoseconds longest = std::chrono::milliseconds{250};
+    /// Whether the claim is settled that a thread waits for; if not, the thread may sleep again.
+    [[nodiscard]] static bool is_settled(blocked_thread& t) noexcept {
+        const std::uint32_t word = t.word.load(std::memory_order_acquire); // with core::notify
+        if (word != blocked_thread::look_again) { return word == blocked_thread::settled; }
+        std::uint32_t expected = word; // it may be settled by now: then the thread does not sleep
+        t.word.compare_exchange_strong(expected, blocked_thread::asleep, std::memory_order_relaxed,
+                                       std::memory_order_relaxed);
+        return false;
+    }
+
+    [[nodiscard]] static std::chrono::nanoseconds begin_sleep(domain_state& d, blocked_thread& t) noexcept {
         const lock_section s{d};
-        if (!s->open || s->horizon == time_point::max()) { return longest; }
-        return std::min(longest, s->horizon - s->loop.now());
+        return clock::begin_sleep(s, t);
+    }
+
+    static void end_sleep(domain_state& d, blocked_thread& t) noexcept {
+        {
+            const lock_section s{d};
+            if (sleeper_list::is_linked(t)) { sleeper_list::erase(t); }
+        }
+        t.wait_for_caller();
     }
 };
 

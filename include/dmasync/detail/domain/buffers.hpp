@@ -91,7 +91,8 @@ public:
             });
             s->trace.attach(nullptr);
             s->open = false;
-            s->timer_needs_rearm = true; // to be forgotten by its loops
+            s->horizon = domain_state::time_point::min();
+            s->sleepers_are_late = true; // to be forgotten by its loops
         }
         loop.remove_user(); // the state may be gone by now
     }

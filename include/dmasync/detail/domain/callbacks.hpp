@@ -71,7 +71,7 @@ private:
         waiting_loop& l = static_cast<waiting_loop::part<timer>&>(w).owner;
         if (d != disposition::run) { return end_with_loop(l); }
         leases::sweep(l.domain);
-        if (l.alarm.armed()) { return; } // something is left that ends
+
         const critical_section s{l.domain};
         clock::set_alarm(s, l);
     }
@@ -79,7 +79,7 @@ private:
     /// The record of a loop has been called.
     static void on_call(work& w, disposition d) noexcept {
         waiting_loop& l = static_cast<waiting_loop::part<work>&>(w).owner;
-        waiting_loops::wait_for_caller(l);
+        l.wait_for_caller();
         std::unique_ptr<waiting_loop> dropped;
         critical_section s{l.domain};
         DMASYNC_ASSERT(l.called);
@@ -99,7 +99,7 @@ private:
             called = l.called;
             if (!called) { dropped = end_with_loop(s, l); }
         }
-        if (called) { waiting_loops::wait_for_caller(l); }
+        if (called) { l.wait_for_caller(); }
     }
 
     [[nodiscard]] static std::unique_ptr<waiting_loop> end_with_loop(critical_section& s, waiting_loop& l) noexcept {

@@ -74,7 +74,7 @@ struct claim : claim_node, timed, work, list_hook<patience_tag> {
     waiting_loop* elsewhere = nullptr; // while it waits, in the queues or for fences, on another loop than the domain's
     std::coroutine_handle<> waiter;    // null when disowned, or not waiting
     std::chrono::nanoseconds lease{};
-    futex_word wake_word{0}; // 1 once a thread that blocks is to go on
+    futex_word wake_word{0}; // of a thread that blocks: see blocked_thread
     std::size_t waiters_at_expiry = 0;
     std::error_code device_error{}; // that the report is about
     std::stop_source stop{std::nostopstate};

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file clock.hpp  A domain's time: when its holds and waits end, and one timer of the loop for all of them.
+/// \file clock.hpp  A domain's time: when its holds and waits end, and what sleeps until then.
 
 #include <dmasync/detail/base/assertion.hpp>
 #include <dmasync/detail/base/deadline_index.hpp>
 #include <dmasync/detail/domain/claim.hpp>
+#include <dmasync/detail/domain/sleeper.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/waiting_loop.hpp>
 #include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/version.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <utility>
 
 namespace dmasync::inline DMASYNC_ABI::detail {
@@ -69,7 +73,7 @@ public:
     static void note_deadline(locked d, time_point until) noexcept {
         if (until < d->horizon) [[unlikely]] {
             d->horizon = until;
-            d->timer_needs_rearm = true;
+            d->sleepers_are_late = true;
         }
     }
 
@@ -99,38 +103,70 @@ public:
         note_deadline(d, d->deadlines.date(coarse_now(d), [](const claim& c) { return c.lease_span; }));
     }
 
-    /// Sets the timer of the domain's loop to the horizon, or has the loop's thread do so; a domain that is gone is forgotten.
+    /// Has all wake that sleep for longer than to the horizon, and forgets the loops of a domain that is gone. A loop that runs
+    /// the calling thread is set at once.
     /// Returns: what is to be called once the lock is free (`waiting_loops::call`); null for nothing.
-    [[nodiscard, gnu::noinline]] static waiting_loop* schedule(locked d) noexcept {
-        d->timer_needs_rearm = false;
-        waiting_loop* first = nullptr;
-        if (d->loop.in_this_thread()) {
-            set_alarm(d, d->home);
-        } else {
-            note_call(d->home, first);
+    [[nodiscard, gnu::noinline]] static sleeper* schedule(locked d) noexcept {
+        d->sleepers_are_late = false;
+        sleeper* first = nullptr;
+        if (!d->open || !d->home.is_attached || is_late(d, d->home)) { set_or_call(d, d->home, first); }
+        for (waiting_loop* w = waiting_loops::first_elsewhere(d); w != nullptr;
+             w = waiting_loops::next_elsewhere(d, *w)) {
+            if (!d->open || is_late(d, *w)) { set_or_call(d, *w, first); }
         }
-        if (!d->open) {
-            for (waiting_loop* w = d->elsewhere.front(); w != nullptr; w = d->elsewhere.next(*w)) {
-                note_call(*w, first);
-            }
+        for (sleeper* t = d->blocked.front(); t != nullptr; t = d->blocked.next(*t)) {
+            if (t->sleeps_to > d->horizon) { wake(static_cast<blocked_thread&>(*t), first); }
         }
         return first;
     }
 
-    /// Has a loop wake when something of the domain may end, and tell of its own end. On its thread.
+    /// Has a loop wake when something can end that a claim on it may wait for, and tell of its own end. On its thread.
     static void set_alarm(locked d, waiting_loop& w) noexcept {
-        const time_point when = &w == &d->home ? d->horizon : time_point::max();
-        if (w.alarm.armed() && w.alarm.due() == when && d->open) { return; }
+        w.sleeps_to = keeps_time(d, w) ? d->horizon : time_point::max();
+        if (w.alarm.armed() && w.alarm.due() == w.sleeps_to && d->open) { return; }
         w.loop.disarm(w.alarm);
         w.is_attached = d->open;
-        if (d->open) { w.loop.arm(w.alarm, when); }
+        if (d->open) { w.loop.arm(w.alarm, w.sleeps_to); }
+    }
+
+    /// A thread is going to block. Returns: for how long it may sleep.
+    [[nodiscard]] static std::chrono::nanoseconds begin_sleep(locked d, blocked_thread& t) noexcept {
+        constexpr std::chrono::nanoseconds longest_of_virtual_time =
+            std::chrono::milliseconds{250}; // it moves unnoticed
+        if (!sleeper_list::is_linked(t)) { d->blocked.push_back(t); }
+        t.sleeps_to = d->horizon;
+        std::chrono::nanoseconds limit = std::chrono::nanoseconds::max();
+        if (d->open && d->horizon != time_point::max()) { limit = d->horizon - d->loop.now(); }
+        return d->has_virtual_time ? std::min(limit, longest_of_virtual_time) : limit;
     }
 
 private:
-    static void note_call(waiting_loop& w, waiting_loop*& first) noexcept {
-        if (w.called) { return; }
-        waiting_loops::begin_call(w);
-        w.next_called = std::exchange(first, &w);
+    /// Whether a loop looks after the time: the domain's always does, for leases end also when no claim waits.
+    [[nodiscard]] static bool keeps_time(locked d, const waiting_loop& w) noexcept {
+        return &w == &d->home || w.waits != 0;
+    }
+
+    [[nodiscard]] static bool is_late(locked d, const waiting_loop& w) noexcept {
+        return w.sleeps_to > d->horizon && keeps_time(d, w);
+    }
+
+    static void set_or_call(locked d, waiting_loop& w, sleeper*& first) noexcept {
+        const bool may_set = d->open || &w == &d->home; // another one is dropped, in a turn of its own
+        if (may_set && w.loop.in_this_thread()) { return set_alarm(d, w); }
+        if (!std::exchange(w.called, true)) { chain(w, first); }
+    }
+
+    static void wake(blocked_thread& t, sleeper*& first) noexcept {
+        t.sleeps_to = time_point::min(); // awake
+        std::uint32_t expected = blocked_thread::asleep;
+        const bool sleeps = t.word.compare_exchange_strong(expected, blocked_thread::look_again,
+                                                           std::memory_order_relaxed, std::memory_order_relaxed);
+        if (sleeps) { chain(t, first); } // otherwise it has been woken already
+    }
+
+    static void chain(sleeper& s, sleeper*& first) noexcept {
+        s.is_being_called.store(true, std::memory_order_relaxed);
+        s.next_called = std::exchange(first, &s);
     }
 };
 

@@ -11,8 +11,8 @@
 #include <dmasync/detail/domain/claim_pool.hpp>
 #include <dmasync/detail/domain/clock.hpp>
 #include <dmasync/detail/domain/critical_section.hpp>
+#include <dmasync/detail/domain/sleeper.hpp>
 #include <dmasync/detail/domain/state.hpp>
-#include <dmasync/detail/domain/waiting_loop.hpp>
 #include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/detail/policy/admission.hpp>
 #include <dmasync/detail/sync/threading.hpp>
@@ -358,7 +358,7 @@ public:
 
     /// Ends a critical section without decisions.
     static void leave(locked d) noexcept {
-        if (d->timer_needs_rearm || !d->open) [[unlikely]] {
+        if (d->sleepers_are_late || !d->open) [[unlikely]] {
             leave_carefully(d);
         } else {
             d->lock.unlock();
@@ -379,7 +379,7 @@ public:
         DMASYNC_ASSERT(c.is_blocking() || c.posted);
         if (c.is_blocking()) {
             futex_word& word = c.wake_word;
-            word.store(1, std::memory_order_release); // with acquire::block
+            word.store(blocked_thread::settled, std::memory_order_release); // with acquire::block
             futex_wake(word);
         } else {
             c.loop->post(c);
@@ -418,7 +418,7 @@ private:
     static void free(critical_section& s, claim& c) noexcept {
         DMASYNC_ASSERT(!c.posted && !c.flags.has(claim_flags::pinned | claim_flags::reports));
         if (c.flags.has(claim_flags::stoppable)) { s.retired.swap(c.stop); }
-        if (c.is_blocking()) { c.wake_word.store(0, std::memory_order_relaxed); }
+        if (c.is_blocking()) { c.wake_word.store(blocked_thread::asleep, std::memory_order_relaxed); }
         if (c.flags.has(claim_flags::indexed)) {
             c.index.clear();
             c.indexed_entries = 0;
@@ -434,7 +434,7 @@ private:
 inline void critical_section::finish() noexcept {
     domain_state& d = domain_;
     if (!out.ready.empty() || !out.wounded.empty()) { core::carry_out(*this); }
-    waiting_loop* const to_call = d.timer_needs_rearm ? clock::schedule(*this) : nullptr;
+    sleeper* const to_call = d.sleepers_are_late ? clock::schedule(*this) : nullptr;
     const bool last = !d.open && d.is_unused();
     d.lock.unlock();
     waiting_loops::call(to_call); // what is called keeps the state alive, not the loop

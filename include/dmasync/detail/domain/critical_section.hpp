@@ -40,7 +40,7 @@ private:
         clock::date_holds(locked{domain_});
     }
     void leave() noexcept {
-        if (out.ready.empty() && out.wounded.empty() && dead == nullptr && !domain_.timer_needs_rearm && domain_.open) {
+        if (out.ready.empty() && out.wounded.empty() && dead == nullptr && !domain_.sleepers_are_late && domain_.open) {
             domain_.lock.unlock();
         } else {
             finish();

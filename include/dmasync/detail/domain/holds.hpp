@@ -13,7 +13,7 @@
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/loans.hpp>
-#include <dmasync/detail/domain/waiting_loop.hpp>
+#include <dmasync/detail/domain/sleeper.hpp>
 #include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/dma_buf.hpp>
 #include <dmasync/error.hpp>
@@ -196,7 +196,7 @@ private:
         clock::begin_lease(d, next);
         ++d->counters.granted_after_wait;
         if (!next.is_blocking()) { next.posted = true; }
-        waiting_loop* const to_call = d->timer_needs_rearm ? clock::schedule(d) : nullptr;
+        sleeper* const to_call = d->sleepers_are_late ? clock::schedule(d) : nullptr;
         d->lock.unlock();
         waiting_loops::call(to_call);
         core::notify(next);

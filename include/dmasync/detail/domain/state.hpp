@@ -14,6 +14,7 @@
 #include <dmasync/detail/domain/buffer_state.hpp>
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/claim_pool.hpp>
+#include <dmasync/detail/domain/sleeper.hpp>
 #include <dmasync/detail/domain/waiting_loop.hpp>
 #include <dmasync/detail/observe/tracepoints.hpp>
 #include <dmasync/detail/policy/admission.hpp>
@@ -74,17 +75,18 @@ struct alignas(64) domain_state {
     // Everything that is not const is changed under the lock only.
     biased_lock lock;
     bool open = true;               // the domain object exists
-    bool timer_needs_rearm = false; // the horizon is nearer than the loop's timer; false whenever the lock is free
+    bool sleepers_are_late = false; // one may sleep for longer than to the horizon; false whenever the lock is free
     bool lazy_timestamps = false;   // and until its turn holds are entered without a time
     const bool has_virtual_time;    // the loop's
     const bool reads_kernel_clock;  // at every grant: it is neither the loop's own time nor given later
     tracepoints trace;
-    time_point horizon = time_point::max(); // no entry of `deadlines` ends earlier; what the loop's timer is set to
+    time_point horizon = time_point::max(); // no entry of `deadlines` ends earlier; none ends when the domain is gone
     deadline_index<claim> deadlines;        // every waiting or held claim that has an end
     event_loop& loop;                       // used under the lock while `open` only: it need not outlive the domain
     const event_loop::clock::duration coarse_lag; // of the loop
     waiting_loop home;                            // of `loop`
-    waiting_loop_list elsewhere;                  // of the other loops that claims have waited on
+    sleeper_list elsewhere;                       // the records of the other loops that claims have waited on
+    sleeper_list blocked;                         // threads that are waiting for their claims
 
     domain_counters counters;
     admission policy;
@@ -118,7 +120,7 @@ public:
     lock_section(const lock_section&) = delete;
     lock_section& operator=(const lock_section&) = delete;
     ~lock_section() {
-        DMASYNC_ASSERT(!domain_.timer_needs_rearm);
+        DMASYNC_ASSERT(!domain_.sleepers_are_late);
         domain_.lock.unlock();
     }
 

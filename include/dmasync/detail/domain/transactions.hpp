@@ -17,6 +17,7 @@
 #include <dmasync/detail/domain/critical_section.hpp>
 #include <dmasync/detail/domain/holds.hpp>
 #include <dmasync/detail/domain/leases.hpp>
+#include <dmasync/detail/domain/sleeper.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/waiting_loops.hpp>
 #include <dmasync/detail/policy/admission.hpp>
@@ -179,7 +180,7 @@ public:
         const lock_section s{*c.domain};
         DMASYNC_ASSERT(c.state_now() == phase::failed && c.flags.has(claim_flags::pinned));
         c.why = failure{};
-        c.wake_word.store(0, std::memory_order_relaxed);
+        c.wake_word.store(blocked_thread::asleep, std::memory_order_relaxed);
         set_phase(c, phase::idle);
     }
 

@@ -14,8 +14,7 @@
 ///   domain alive, though not the domain. Its own record is not dropped, but forgotten by the loop.
 
 #include <dmasync/detail/base/assertion.hpp>
-#include <dmasync/detail/base/intrusive_list.hpp>
-#include <dmasync/detail/sync/threading.hpp>
+#include <dmasync/detail/domain/sleeper.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/version.hpp>
 #include <dmasync/work.hpp>
@@ -25,10 +24,9 @@
 namespace dmasync::inline DMASYNC_ABI::detail {
 
 struct domain_state;
-struct waiting_loop_tag;
 
 /// Changed under the domain's lock, but for what belongs to the loop's thread: whether `alarm` is armed.
-struct waiting_loop : list_hook<waiting_loop_tag> {
+struct waiting_loop : sleeper {
     /// A timer or a work of the loop that finds the record.
     template <class Kind>
     struct part : Kind {
@@ -37,23 +35,16 @@ struct waiting_loop : list_hook<waiting_loop_tag> {
     };
 
     waiting_loop(domain_state& d, event_loop& l, work::function& on_alarm, work::function& on_call) noexcept
-        : domain{d}, loop{l}, alarm{*this, on_alarm}, call{*this, on_call} {}
-    waiting_loop(const waiting_loop&) = delete;
-    waiting_loop& operator=(const waiting_loop&) = delete;
+        : sleeper{false}, domain{d}, loop{l}, alarm{*this, on_alarm}, call{*this, on_call} {}
     ~waiting_loop() { DMASYNC_ASSERT(!called && waits == 0 && !alarm.armed()); }
 
     domain_state& domain;
     event_loop& loop;         // used while the loop knows of the record, or a claim waits on it
-    part<timer> alarm;        // when something of the domain may end
+    part<timer> alarm;        // armed for `sleeps_to`
     part<work> call;          // has the loop's thread set `alarm` anew
     bool called = false;      // `call` is in the loop's queue, or about to be
     bool is_attached = false; // `alarm` is armed: the loop tells of its end
     std::size_t waits = 0;    // claims with this record: of those that wait on the domain's own loop there is no count
-    waiting_loop* next_called = nullptr;
-    atomic<bool> is_being_called{
-        false}; // a thread is about to put `call` in the queue: the record is not dropped meanwhile
 };
-
-using waiting_loop_list = intrusive_list<waiting_loop, waiting_loop_tag>;
 
 } // namespace dmasync::inline DMASYNC_ABI::detail

@@ -5,9 +5,10 @@
 #include <dmasync/detail/base/assertion.hpp>
 #include <dmasync/detail/base/failure.hpp>
 #include <dmasync/detail/domain/claim.hpp>
+#include <dmasync/detail/domain/sleeper.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/waiting_loop.hpp>
-#include <dmasync/detail/sync/back_off.hpp>
+#include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/error.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/version.hpp>
@@ -24,15 +25,25 @@ public:
     /// The record of a loop; null where there is none.
     [[nodiscard]] static waiting_loop* find(locked d, const event_loop& l) noexcept {
         if (&l == &d->loop) { return &d->home; }
-        waiting_loop* w = d->elsewhere.front();
-        while (w != nullptr && &w->loop != &l) { w = d->elsewhere.next(*w); }
+        waiting_loop* w = first_elsewhere(d);
+        while (w != nullptr && &w->loop != &l) { w = next_elsewhere(d, *w); }
         return w;
     }
 
-    /// Makes a loop known to the domain, before a claim waits on it. Locks.
+    // The records of other loops than the domain's.
+    [[nodiscard]] static waiting_loop* first_elsewhere(locked d) noexcept {
+        return static_cast<waiting_loop*>(d->elsewhere.front());
+    }
+    [[nodiscard]] static waiting_loop* next_elsewhere(locked d, const waiting_loop& w) noexcept {
+        return static_cast<waiting_loop*>(d->elsewhere.next(w));
+    }
+
+    /// Makes a loop known to the domain, before a claim waits on it. Locks. Aborts when the loop has another clock than the
+    /// domain's: what ends there could not be told here.
     /// Returns: false without memory.
     [[nodiscard]] static bool prepare(domain_state& d, event_loop& l) noexcept {
         if (&l == &d.loop || is_known(d, l)) { return true; }
+        if (!l.shares_clock_with(d.loop)) { misuse("a lock waits on a loop that has another clock than the domain's"); }
         std::unique_ptr<waiting_loop> fresh{new (std::nothrow)
                                                 waiting_loop{d, l, *d.home.alarm.call, *d.home.call.call}};
         if (fresh == nullptr) { return false; }
@@ -56,12 +67,13 @@ public:
     [[nodiscard]] static failure join(locked d, claim& c, event_loop& l) noexcept {
         DMASYNC_ASSERT(c.elsewhere == nullptr && !c.is_blocking());
         if (&l == &d->loop) {
-            if (!d->home.is_attached) { d->timer_needs_rearm = true; }
+            if (!d->home.is_attached && d->open) { d->sleepers_are_late = true; }
             return {};
         }
         c.elsewhere = find(d, l);
         if (c.elsewhere == nullptr) { return d->open ? failure::from(l.error()) : failure{}; }
         ++c.elsewhere->waits;
+        if (c.elsewhere->sleeps_to > d->horizon) { d->sleepers_are_late = true; }
         return {};
     }
 
@@ -81,18 +93,18 @@ public:
         w.is_being_called.store(true, std::memory_order_relaxed);
     }
 
-    /// Has the loops of `first`, and of what is chained to it, call their records. Not under the lock.
-    static void call(waiting_loop* first) noexcept {
+    /// Calls `first`, and what is chained to it: its loop is posted its record, or the thread woken. Not under the lock.
+    static void call(sleeper* first) noexcept {
         while (first != nullptr) {
-            waiting_loop& w = *std::exchange(first, first->next_called);
-            w.loop.post(w.call);
-            w.is_being_called.store(false, std::memory_order_release); // with wait_for_caller; it may be gone now
+            sleeper& s = *std::exchange(first, first->next_called);
+            if (s.is_thread) {
+                futex_wake(static_cast<blocked_thread&>(s).word);
+            } else {
+                waiting_loop& w = static_cast<waiting_loop&>(s);
+                w.loop.post(w.call);
+            }
+            s.is_being_called.store(false, std::memory_order_release); // with wait_for_caller; it may be gone now
         }
-    }
-
-    /// Returns when no other thread uses the record any more because it calls it: it is in the loop's queue by then.
-    static void wait_for_caller(const waiting_loop& w) noexcept {
-        for (back_off wait; w.is_being_called.load(std::memory_order_acquire);) { wait.pause(); } // with call
     }
 
     /// Takes a record that is not going to be called out of the domain's list.
@@ -101,7 +113,7 @@ public:
         DMASYNC_ASSERT(!w.called && w.waits == 0);
         w.is_attached = false;
         if (&w == &d->home) { return nullptr; }
-        waiting_loop_list::erase(w);
+        sleeper_list::erase(w);
         return std::unique_ptr<waiting_loop>{&w};
     }
 
