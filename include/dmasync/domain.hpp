@@ -26,7 +26,7 @@ struct domain_snapshot;
 
 /// Owns the buffers that may stand in one set, and the policy by which they are granted (kernel: ww_class).
 ///
-/// Its event loop runs its leases and deadlines, and resumes its waiters unless they ask for another. Several domains
+/// Its event loop looks after its leases, and resumes its waiters unless they ask for another; that one looks after them, too. Several domains
 /// do not slow each other down; a set cannot span them.
 /// Threads: members from any. Destroy it on its loop's thread, or where no other thread calls it.
 /// Lifetime: its loop outlives it, and calls on other threads that began to lock or unlock before it was destroyed and
