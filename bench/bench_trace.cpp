@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What does it cost a lock that it can be traced, and that it is? Built twice: bench_trace_out is the same without the trace
 // (DMASYNC_TRACE=0). Each has `ref` in it, the least that any lock can cost: compare the multiples of it, not the programs.
-// tools/trace-cost runs both in turns.
+// tools/report runs both in turns.
 #include "support/check.hpp"
 #include "support/reference.hpp"
 

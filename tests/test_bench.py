@@ -15,9 +15,9 @@ import xml.etree.ElementTree
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 sys.dont_write_bytecode = True
-sys.path.append(str(PROJECT / "bench"))
+sys.path.append(str(PROJECT / "tools"))
 
-import svg_chart  # noqa: E402
+from reports import locks as report, svg_chart  # noqa: E402
 
 
 def load(name):
@@ -27,7 +27,7 @@ def load(name):
     return module
 
 
-report, smoke = load("report"), load("smoke")
+smoke = load("smoke")
 CONTEXT = {"num_cpus": 2, "mhz_per_cpu": 1000, "date": "2000-01-01T00:00:00"}
 
 
@@ -135,10 +135,10 @@ class Program(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def report(self, *places):
-        page, run = self.folder / "page.md", self.folder / "run.json"
-        page.write_text("".join(f"<!-- bench/report: {name} -->\nold\n<!-- end -->\n" for name in places), encoding="utf-8")
+        page, run = self.folder / "page.md", self.folder / "locks"
+        page.write_text("".join(f"<!-- tools/report: locks {name} -->\nold\n<!-- end -->\n" for name in places), encoding="utf-8")
         run.write_text(json.dumps(some_run()), encoding="utf-8")
-        command = [sys.executable, PROJECT / "bench/report", "--results", run, "--page", page]
+        command = [sys.executable, PROJECT / "tools/report", "--results", self.folder, "--fill", "--page", page, "locks"]
         return subprocess.run(command, capture_output=True, text=True, check=False), page
 
     def test_tables_go_into_the_page_and_plots_beside_it(self):
@@ -150,15 +150,18 @@ class Program(unittest.TestCase):
     def test_a_page_without_a_place_for_a_table_is_refused(self):
         done, _ = self.report("machine")
         self.assertNotEqual(done.returncode, 0)
-        self.assertIn("0 places for bench/report: targets", done.stderr)
+        self.assertIn("0 places in the page for <!-- tools/report: locks targets -->", done.stderr)
 
     def test_a_page_is_not_made_of_a_part_of_a_run(self):
-        command = [sys.executable, PROJECT / "bench/report", "--only", "x", "--page", self.folder / "page.md"]
+        command = [sys.executable, PROJECT / "tools/report", "--only", "x", "--fill", "locks"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         self.assertIn("a page is made of a whole run", done.stderr)
 
     def test_a_program_that_fails_makes_no_report(self):
-        command = [sys.executable, PROJECT / "bench/report", "--program", "/bin/false", "--save", self.folder / "run.json"]
+        program = self.folder / "bench/dmasync_bench_lock"
+        program.parent.mkdir()
+        program.symlink_to("/bin/false")
+        command = [sys.executable, PROJECT / "tools/report", "--results", self.folder, "--build", self.folder, "locks"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         self.assertIn("a benchmark has failed", done.stderr)
         self.assertNotEqual(done.returncode, 0)

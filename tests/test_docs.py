@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: MIT
 """The documentation says what the headers say."""
 
-import importlib.machinery
-import importlib.util
 import pathlib
 import re
 import sys
@@ -13,6 +11,9 @@ import xml.etree.ElementTree
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "tools"))
 sys.dont_write_bytecode = True
+
+import reports  # noqa: E402
+from reports import domain_lock, instructions, locks, trace  # noqa: E402
 
 
 def text_of(path):
@@ -93,14 +94,10 @@ class Transactions(NamedTests):
 
 
 class Performance(unittest.TestCase):
-    """The page shows what bench/report makes of what bench/lock measures."""
+    """The page shows what tools/report makes of what bench/lock measures."""
 
-    @classmethod
-    def setUpClass(cls):
-        loader = importlib.machinery.SourceFileLoader("bench_report", str(PROJECT / "bench/report"))
-        cls.report = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-        loader.exec_module(cls.report)
-        cls.page = text_of("docs/performance.md")
+    report = locks
+    page = text_of("docs/performance.md")
 
     def figures(self):
         """Every benchmark that the report knows, but those of several sizes."""
@@ -130,7 +127,7 @@ class Performance(unittest.TestCase):
         figure = re.compile(r"-?\d[\d.,]*|\*\*no\*\*|yes")
         for name in set(made) - {"machine"}:
             with self.subTest(table=name):
-                shown = re.search(rf"<!-- bench/report: {name} -->\n(.*?)\n<!-- end -->", self.page, re.DOTALL)[1]
+                shown = reports.shown(self.page, "locks", name)
                 self.assertEqual(figure.sub("#", shown), figure.sub("#", made[name]))
 
     def test_every_plot_is_in_the_page_and_there(self):
@@ -142,18 +139,15 @@ class Performance(unittest.TestCase):
 class Costs(unittest.TestCase):
     """The page shows the budgets that are held. (That it shows the sizes is seen where they are known: bench.sizes.)"""
 
-    tool = importlib.machinery.SourceFileLoader("instruction_budget", str(PROJECT / "tools/instruction-budget")).load_module()
-
     def test_the_page_shows_the_budgets(self):
-        shown = re.search(r"<!-- tools/instruction-budget: budgets -->\n(.*?)\n<!-- end -->", text_of("docs/performance.md"), re.DOTALL)[1]
-        self.assertEqual(shown, self.tool.table(*self.tool.read_budget(PROJECT / "bench/instructions.budget")),
-                         "tools/instruction-budget --page docs/performance.md")
+        shown = reports.shown(text_of("docs/performance.md"), "budgets")
+        self.assertEqual(shown, instructions.budgets_table(*instructions.read_budget()), "tools/report --fill budgets")
 
 
 class DomainLock(unittest.TestCase):
     """The page weighs the locks that the programs weigh."""
 
-    report = importlib.machinery.SourceFileLoader("biased_lock", str(PROJECT / "tools/domain-lock-report")).load_module()
+    report = domain_lock
 
     def test_every_lock_that_is_weighed_has_its_line_in_both_tables(self):
         names, texts = zip(*self.report.schemes())
@@ -162,15 +156,14 @@ class DomainLock(unittest.TestCase):
             for name in names:
                 self.assertRegex(source, rf"DMASYNC_WEIGH\({name}\)|row<schemes::{name}>", program)
         for table in ("costs", "preemption"):
-            shown = re.search(rf"<!-- tools/domain-lock-report: {table} -->\n(.*?)\n<!-- end -->", text_of("docs/performance.md"),
-                              re.DOTALL)[1]
+            shown = reports.shown(text_of("docs/performance.md"), "domain-lock", table)
             self.assertEqual(re.findall(r"^\| (.+?) \|", shown, re.MULTILINE), ["the lock", *texts], table)
 
 
 class Trace(unittest.TestCase):
     """The page names every record and every end, and shows what the tools make."""
 
-    cost = importlib.machinery.SourceFileLoader("trace_cost", str(PROJECT / "tools/trace-cost")).load_module()
+    cost = trace
     page = text_of("docs/observability.md")
 
     def names_in(self, heading):
@@ -188,7 +181,7 @@ class Trace(unittest.TestCase):
         self.assertEqual(self.names_in("a bar"), self.declared("include/dmasync/timeline.hpp", "slice_end"))
 
     def test_the_table_of_costs_has_the_rows_of_its_tool_and_a_figure_in_each(self):
-        shown = re.search(r"<!-- tools/trace-cost: cost -->\n(.*?)\n<!-- end -->", self.page, re.DOTALL)[1]
+        shown = reports.shown(self.page, "trace")
         every = {(program, f"{name}<{n}>"): 1.0 for _, program, name in self.cost.ROWS for n in self.cost.SIZES}
         figures = re.compile(r"[\d.]+ x")
         self.assertEqual(figures.sub("*", shown), figures.sub("*", self.cost.table(every)))

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """examples/stuck.cpp says what is to blame, at which line, and docs/observability.md shows what it says. Takes the program."""
 
-import importlib.machinery
 import json
 import pathlib
 import re
@@ -17,7 +16,8 @@ sys.path.insert(0, str(PROJECT / "tools"))
 
 SOURCE = (PROJECT / "examples/stuck.cpp").read_text(encoding="utf-8").splitlines()
 PAGE = (PROJECT / "docs/observability.md").read_text(encoding="utf-8")
-report = importlib.machinery.SourceFileLoader("sight_report", str(PROJECT / "tools/sight-report")).load_module()
+import reports  # noqa: E402
+from reports import stuck as report  # noqa: E402
 
 
 def run(*arguments):
@@ -84,7 +84,7 @@ class Page(unittest.TestCase):
     def test_it_shows_what_the_example_says(self):
         for name, text in report.sections(PROGRAM).items():
             with self.subTest(name=name):
-                shown = re.search(rf"<!-- tools/sight-report: {name} -->\n(.*?)\n<!-- end -->", PAGE, re.DOTALL)[1]
+                shown = reports.shown(PAGE, "stuck", name)
                 self.assertEqual(without_figures(shown), without_figures(text))
 
     def test_every_counter_has_its_line(self):

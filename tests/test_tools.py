@@ -112,7 +112,7 @@ class ExtractSnippets(InTemporaryFolder):
 
 class CompileCost(InTemporaryFolder):
     def test_the_core_is_smaller_than_everything(self):
-        table = run("compile-cost", "--repetitions", "1").stdout
+        table = run("report", "--results", self.folder, "--repetitions", "1", "includes").stdout
         lines = {row.split("|")[1].strip(): int(row.split("|")[3]) for row in table.splitlines()[2:] if row}
         everything = lines["`<dmasync/dmasync.hpp>`"]
         self.assertLess(lines["`<dmasync/dmasync.hpp>`, `DMASYNC_WITHOUT_URING`"], everything)
@@ -187,12 +187,12 @@ class InstructionBudget(InTemporaryFolder):
         self.assertIn("[skipped] instruction budgets are of another, this is some build", result.stdout)
 
 
-class SizeTable(InTemporaryFolder):
+class Sizes(InTemporaryFolder):
     def check(self, shown, printed):
-        page = self.write("page.md", f"<!-- tools/size-table: sizes -->\n{shown}\n<!-- end -->\n")
-        program = self.write("program", f"#!/bin/sh\ncat <<END\n{printed}\nEND\n")
+        page = self.write("page.md", f"<!-- tools/report: sizes -->\n{shown}\n<!-- end -->\n")
+        program = self.write("bench/dmasync_sizes", f"#!/bin/sh\ncat <<END\n{printed}\nEND\n")
         program.chmod(0o700)
-        return run("size-table", "--program", program, "--page", page, "--check")
+        return run("report", "--build", self.folder, "--results", self.folder, "--page", page, "--check", "sizes")
 
     def test_a_page_that_shows_the_sizes_is_fine(self):
         table = "| a build | bytes |\n|---|---|\n| guard | 16 |"

@@ -1,22 +1,12 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs examples/stuck.cpp and puts what it says into docs/observability.md, at the places marked for it.
+"""What examples/stuck.cpp says. Times and inodes change from run to run; they stay as they come."""
 
-Without --page it is printed. What changes from run to run (times, inodes) is left as it comes.
-"""
-
-import argparse
 import json
 import pathlib
 import re
 import subprocess
-import sys
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import marked_page  # noqa: E402
-
-NAME = "sight-report"
+from . import Part
 
 
 def output_of(program, *arguments):
@@ -51,13 +41,8 @@ def sections(program):
             "json": block(excerpt(output_of(program, "--json").splitlines()[-1]), "json")}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", default="build/release/examples/dmasync_stuck", help="default: %(default)s")
-    parser.add_argument("--page", type=pathlib.Path, help="docs/observability.md")
-    options = parser.parse_args()
-    marked_page.put(options.page, NAME, sections(options.program))
+def make(request):
+    request.out.write_text(json.dumps(sections(request.build / "examples/dmasync_stuck")), encoding="utf-8")
 
 
-if __name__ == "__main__":
-    main()
+PART = Part("docs/observability.md", "examples/stuck.cpp", make, json.loads)

@@ -1,16 +1,8 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Measures what locks cost, and shows it: in nanoseconds, in multiples of `ref`, beside the targets, and how it grows.
+"""What locks cost: in nanoseconds, in multiples of `ref`, beside the targets, and how it grows.
 
-usage: bench/report [--program FILE] [--repetitions N] [--save FILE] [--results FILE] [--only REGEX | --page FILE]
+Everything is measured in one run of one program, repeated in random order; shown are medians."""
 
-Everything is measured in one run of one program, repeated in random order; shown are medians. Prints the tables; with --page,
-puts each into that page, between `<!-- bench/report: NAME -->` and `<!-- end -->`, and the plots into the folder `images`
-beside it. The results are kept in FILE (build/bench-results.json); --results shows those of an earlier run instead. --only
-measures just the benchmarks whose names match, and `ref`, and shows what can be told by them.
-"""
-
-import argparse
 import json
 import pathlib
 import platform
@@ -19,15 +11,9 @@ import statistics
 import subprocess
 import sys
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
-sys.dont_write_bytecode = True
-sys.path += [str(PROJECT / "tools"), str(PROJECT / "bench")]
-
-import marked_page  # noqa: E402
-import svg_chart  # noqa: E402
+from . import Part, svg_chart, table
 
 REFERENCE = "ref"
-TOOL = "bench/report"
 
 
 class Minus:
@@ -116,7 +102,7 @@ class Results:
                 self.counters[key] = entry
         self.times = {key: statistics.median(values) for key, values in self.samples.items()}
         if REFERENCE not in self.times:
-            sys.exit("bench/report: the results hold no `ref`")
+            sys.exit("tools/report: the results hold no `ref`")
         self.ref = self.times[REFERENCE]
 
     @staticmethod
@@ -180,11 +166,6 @@ def unevenness(points):
 
 
 # ---- tables -------------------------------------------------------------------------------------------------------------
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(row) + " |" for row in [head, *rows]]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
 def rounded(number):
@@ -344,44 +325,23 @@ def processor():
     return " ".join(found[1].split()) if found else platform.machine()
 
 
-def measure(program, repetitions, save, only):
-    save.parent.mkdir(parents=True, exist_ok=True)
-    command = [program, f"--benchmark_out={save}", "--benchmark_out_format=json", f"--benchmark_repetitions={repetitions}",
-               "--benchmark_enable_random_interleaving=true", "--benchmark_min_time=0.1"]
-    if only:
-        command.append(f"--benchmark_filter=^{REFERENCE}$|{only}")
+def make(request):
+    command = [request.build / "bench/dmasync_bench_lock", f"--benchmark_out={request.out}", "--benchmark_out_format=json",
+               f"--benchmark_repetitions={request.repetitions or 9}", "--benchmark_enable_random_interleaving=true",
+               "--benchmark_min_time=0.1"]
+    if request.only:
+        command.append(f"--benchmark_filter=^{REFERENCE}$|{request.only}")
     if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
-        sys.exit("bench/report: a benchmark has failed")
-    results = json.loads(save.read_text(encoding="utf-8"))
+        request.out.unlink(missing_ok=True)
+        sys.exit("tools/report: a benchmark has failed")
+    results = json.loads(request.out.read_text(encoding="utf-8"))
     results["context"] |= {"processor": processor(), "kernel": f"Linux {platform.release()}"}
-    save.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    return results
+    request.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", default=PROJECT / "build/release/bench/dmasync_bench_lock")
-    parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--save", type=pathlib.Path, default=PROJECT / "build/bench-results.json")
-    parser.add_argument("--results", type=pathlib.Path)
-    parser.add_argument("--only")
-    parser.add_argument("--page", type=pathlib.Path)
-    chosen = parser.parse_args()
-
-    if chosen.only and chosen.page:
-        parser.error("a page is made of a whole run")
-    if chosen.results:
-        run = json.loads(chosen.results.read_text(encoding="utf-8"))
-    else:
-        run = measure(chosen.program, chosen.repetitions, chosen.save, chosen.only)
-    results = Results(run)
-    marked_page.put(chosen.page, TOOL, texts(results))
-    if chosen.page:
-        images = chosen.page.parent / "images"
-        images.mkdir(exist_ok=True)
-        for name, plot in PLOTS.items():
-            (images / f"{name}.svg").write_text(plot(results), encoding="utf-8")
+def pictures(results):
+    return {f"{name}.svg": plot(results) for name, plot in PLOTS.items()}
 
 
-if __name__ == "__main__":
-    main()
+PART = Part("docs/performance.md", "bench/lock/*.cpp, for a minute or two", make, lambda kept: texts(Results(json.loads(kept))),
+            lambda kept: pictures(Results(json.loads(kept))))

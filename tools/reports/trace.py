@@ -1,23 +1,12 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Measures what a trace costs a lock, and writes it into a page, in multiples of `ref`.
+"""What a trace costs a lock, in multiples of `ref`."""
 
-usage: tools/trace-cost [--folder FOLDER] [--rounds N] [--page FILE]
-
-Runs the benchmark without the trace and with it in turns, so that both see the same of what else the machine does, and
-takes the medians. Prints the table; with --page, puts it into that page instead, between `<!-- tools/trace-cost: NAME -->` and
-`<!-- end -->`.
-"""
-
-import argparse
 import json
-import pathlib
 import statistics
 import subprocess
 
-import marked_page
+from . import Part
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
 ROWS = [
     ("not compiled in (`DMASYNC_TRACE=0`)", "trace_out", "lock_untraced"),
     ("compiled in, nobody listens", "trace", "lock_untraced"),
@@ -41,22 +30,19 @@ def table(multiples):
     return "\n".join(lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=pathlib.Path, default=PROJECT / "build/release/bench")
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--page", type=pathlib.Path)
-    chosen = parser.parse_args()
-
+def make(request):
+    """Runs the benchmark without the trace and with it in turns, so that both see the same noise of the machine."""
     found = {}
-    for _ in range(chosen.rounds):
+    for _ in range(request.repetitions or 21):
         for program in "trace_out", "trace":
-            times = times_of(chosen.folder / f"dmasync_bench_{program}")
+            times = times_of(request.build / f"bench/dmasync_bench_{program}")
             for name, time in times.items():
                 found.setdefault((program, name), []).append(time / times["ref"])
-    multiples = {key: statistics.median(values) for key, values in found.items()}
-    marked_page.put(chosen.page, "trace-cost", {"cost": table(multiples)})
+    request.out.write_text(json.dumps([[*key, statistics.median(values)] for key, values in found.items()]), encoding="utf-8")
 
 
-if __name__ == "__main__":
-    main()
+def texts(kept):
+    return {"": table({(program, name): multiple for program, name, multiple in json.loads(kept)})}
+
+
+PART = Part("docs/observability.md", "bench/bench_trace with and without DMASYNC_TRACE", make, texts)

@@ -1,22 +1,18 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Says in which headers the instructions of an operation are.
+"""The budgets of instructions, and for what the instructions of an operation are.
 
-usage: tools/instruction-profile [--program FILE] [--page FILE] [OPERATION]...
+Shares are counted as tools/instruction-budget counts, but by file of source, inlined or not; files with the same purpose are
+taken together. A share below 1 % is under `the rest`."""
 
-Counts as tools/instruction-budget does, but by file of source, inlined or not; files with the same purpose are taken
-together. A share below 1 % is under `the rest`. With --page, puts the table into that page, between
-`<!-- tools/instruction-profile: shares -->` and `<!-- end -->`. Exit status: 77 without valgrind.
-"""
-
-import argparse
 import collections
-import pathlib
+import json
+import sys
 
 import callgrind
-import marked_page
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
+from . import PROJECT, Part
+from . import table as table_of
+
 OPERATIONS = ["lock_1", "lock_4", "lock_16", "lock_set_4", "single_1", "hand_over", "transaction_4"]
 
 # purpose: the headers, below include/dmasync
@@ -73,20 +69,31 @@ def table(shares):
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("operation", nargs="*")
-    parser.add_argument("--program", type=pathlib.Path, default=PROJECT / "build/release/bench/dmasync_instructions")
-    parser.add_argument("--page", type=pathlib.Path)
-    chosen = parser.parse_args()
+def read_budget(path=PROJECT / "bench/instructions.budget"):
+    """The build that the budgets are of, and what each operation may need."""
+    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    entries = dict(line.rsplit(None, 1) for line in lines if line and not line.startswith("build "))
+    builds = [line.removeprefix("build ") for line in lines if line.startswith("build ")]
+    if len(builds) != 1:
+        sys.exit(f"{path}: {len(builds)} lines `build ...`, not one")
+    return builds[0], {name: float(count) for name, count in entries.items()}
+
+
+def budgets_table(build, budgets):
+    return table_of([build, "instructions"], [[f"`{name}`", f"{needed:.0f}"] for name, needed in budgets.items()])
+
+
+def make_shares(request):
     callgrind.skip_without_valgrind()
-    counted = callgrind.per_operation(callgrind.run_by_file, chosen.program, chosen.operation or OPERATIONS)
-    shares = table({operation: by_part(files) for operation, files in counted.items()})
-    if chosen.page is None:
-        print(shares)
-    else:
-        marked_page.put(chosen.page, "instruction-profile", {"shares": shares})
+    counted = callgrind.per_operation(callgrind.run_by_file, request.build / "bench/dmasync_instructions", OPERATIONS)
+    request.out.write_text(json.dumps({operation: list(files.items()) for operation, files in counted.items()}), encoding="utf-8")
 
 
-if __name__ == "__main__":
-    main()
+def shares(kept):
+    return {"": table({operation: by_part(dict(files)) for operation, files in json.loads(kept).items()})}
+
+
+SHARES = Part("docs/performance.md", "bench/instructions.cpp under valgrind, by file of source", make_shares, shares)
+BUDGETS = Part("docs/performance.md", "bench/instructions.budget",
+               lambda request: request.out.write_text(json.dumps(read_budget()), encoding="utf-8"),
+               lambda kept: {"": budgets_table(*json.loads(kept))}, quick=True)

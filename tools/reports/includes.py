@@ -1,14 +1,9 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Measures what it costs to include dmasync: seconds to compile, and lines after preprocessing.
+"""What it costs to include dmasync: seconds to compile, and lines after preprocessing.
 
-usage: tools/compile-cost [--compiler CXX] [--repetitions N] [--page FILE]
+Beside it stands what else a program with coroutines might include; what is not installed is left out."""
 
-Beside it, what else a program with coroutines might include; what is not installed is left out. Prints a table; with
---page, puts it into that page, between `<!-- tools/compile-cost: includes -->` and `<!-- end -->`.
-"""
-
-import argparse
+import json
 import os
 import pathlib
 import shutil
@@ -17,9 +12,8 @@ import subprocess
 import tempfile
 import time
 
-import marked_page
+from . import PROJECT, Part, table
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
 STANDARD = "\n".join(f"#include <{name}>" for name in
                      ("algorithm", "chrono", "coroutine", "functional", "memory", "mutex", "optional", "stop_token",
                       "string", "thread", "vector"))
@@ -52,18 +46,14 @@ def measure(compiler, sources, repetitions):
             yield what, statistics.median(seconds[what]), lines
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--compiler", default=shutil.which("g++") or "c++")
-    parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument("--page", type=pathlib.Path)
-    chosen = parser.parse_args()
-
-    rows = ["| include | seconds | lines |", "|---|---|---|"]
-    rows += [f"| {what} | {seconds:.2f} | {lines} |"
-             for what, seconds, lines in measure(chosen.compiler, SOURCES, chosen.repetitions)]
-    marked_page.put(chosen.page, "compile-cost", {"includes": "\n".join(rows)})
+def make(request):
+    rows = list(measure(shutil.which("g++") or "c++", SOURCES, request.repetitions or 7))
+    request.out.write_text(json.dumps(rows), encoding="utf-8")
 
 
-if __name__ == "__main__":
-    main()
+def texts(kept):
+    return {"": table(["include", "seconds", "lines"],
+                      [[what, f"{seconds:.2f}", str(lines)] for what, seconds, lines in json.loads(kept)])}
+
+
+PART = Part("docs/performance.md", "g++ without optimisation, seven times", make, texts)

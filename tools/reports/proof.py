@@ -1,33 +1,23 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs what the claims of dmasync are shown by, and writes the figures into a page.
+"""What the claims of docs/proof.md are shown by. The presets dev, release and asan-ubsan have to be built."""
 
-usage: tools/proof-report [--run NAME]... [--results FOLDER] [--page FILE] [--list]
-
-What each part printed is kept in FOLDER (build/proof-report); --run makes it anew, `--run all` all of it. The presets dev,
-release and asan-ubsan are built before. Prints the tables; with --page, puts each into that page instead, between
-`<!-- tools/proof-report: NAME -->` and `<!-- end -->`. --list names the parts and the commands that they are.
-"""
-
-import argparse
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
 
-import marked_page
+from . import PROJECT, Part, table
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
 
 # name: the command, as it is typed in the project's folder; {out} is the file that keeps what it gives.
 COMMANDS = {
+    "model": "proof/run --full --report {out}",
     "simulation": "build/dev/tests/sim/dmasync_sim --seeds 1000000 1000000 > {out}",
-    "simulation_mutants": "tests/sim/mutants --all > {out}",
+    "simulation-mutants": "tests/sim/mutants --all > {out}",
     "interleavings": "build/dev/tests/interleaving/dmasync_interleaving "
                      "$(ls tests/interleaving | sed -n 's/^program_\\(.*\\).cpp$/\\1/p') > {out}",
-    "interleaving_mutants": "build/dev/tests/interleaving/dmasync_interleaving --mutants > {out}",
+    "interleaving-mutants": "build/dev/tests/interleaving/dmasync_interleaving --mutants > {out}",
     "fuzzing": "ctest --preset asan-ubsan -L fuzz --output-on-failure && grep . build/asan-ubsan/tests/fuzz/*.stats > {out}",
     "stress": "DMASYNC_STRESS_SECONDS=60 build/release/tests/dmasync_stress_transactions > {out}",
     "batches": "build/release/bench/dmasync_bench_transactions --benchmark_repetitions=9 --benchmark_min_time=0.1 "
@@ -35,19 +25,24 @@ COMMANDS = {
 }
 
 
-def table(head, rows):
-    lines = ["| " + " | ".join(row) + " |" for row in [head, *rows]]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
-
-
 def grouped(number):
-    return f"{int(number):,}"
+    return "-" if number is None else f"{int(number):,}"
 
 
 def pairs(line):
     """Reads `a 1 b 2` as {a: 1, b: 2}."""
     words = line.split()
     return dict(zip(words[::2], words[1::2]))
+
+
+def model(text):
+    rows = json.loads(text)
+    shown = [[f"`{r['name']}`", r["size"], str(r["events"]), *(grouped(r[k]) for k in ("states", "depth", "transitions", "megabytes")),
+              f"{r['seconds']:.1f}", ("" if r["passed"] else "FAILED: ") + r["result"]] for r in rows]
+    head = ["configuration", "acquisitions x buffers", "events", "states", "depth", "transitions", "MB", "CPU s", "result"]
+    models = [s for r, s in zip(rows, shown) if not r["mutant"]]
+    mutants = [s for r, s in zip(rows, shown) if r["mutant"]]
+    return {"models": table(head, models), "mutants": table(head, mutants)}
 
 
 def simulation(text):
@@ -114,34 +109,25 @@ def batches(text):
     return table(["", "2 at once", "4 at once", "16 at once"], rows)
 
 
-def run(name, out):
-    out.parent.mkdir(parents=True, exist_ok=True)
-    command = COMMANDS[name].format(out=out)
-    print(command, file=sys.stderr)
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    if subprocess.run(command, shell=True, cwd=PROJECT, env=environment, check=False).returncode != 0:
-        sys.exit(f"proof-report: {name} failed; what it said is in {out}")
+def make(name):
+    def run(request):
+        command = COMMANDS[name].format(out=request.out)
+        print(command, file=sys.stderr)
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        if subprocess.run(command, shell=True, cwd=PROJECT, env=environment, check=False).returncode != 0:
+            sys.exit(f"tools/report: {name} failed; what it said is in {request.out}")
+
+    return run
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", action="append", default=[], choices=["all", *COMMANDS])
-    parser.add_argument("--results", type=pathlib.Path, default=PROJECT / "build/proof-report")
-    parser.add_argument("--page", type=pathlib.Path)
-    parser.add_argument("--list", action="store_true")
-    options = parser.parse_args()
-    if options.list:
-        for name, command in COMMANDS.items():
-            print(f"{name}: {command.format(out='FILE')}")
-        return
-    results = options.results.resolve()
-    for name in COMMANDS:
-        if name in options.run or "all" in options.run:
-            run(name, results / name)
-    there = {name: results / name for name in COMMANDS if (results / name).exists()}
-    texts = {name: globals()[name](path.read_text(encoding="utf-8")) for name, path in there.items()}
-    marked_page.put(options.page, "proof-report", texts)
+def texts(name):
+    function = globals()[name.replace("-", "_")]
+
+    def of(kept):
+        text = function(kept)
+        return text if isinstance(text, dict) else {"": text}
+
+    return of
 
 
-if __name__ == "__main__":
-    main()
+PARTS = {name: Part("docs/proof.md", command.format(out="FILE"), make(name), texts(name)) for name, command in COMMANDS.items()}
