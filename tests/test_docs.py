@@ -178,7 +178,7 @@ class Trace(unittest.TestCase):
         self.assertEqual(self.names_in("record"), self.declared("include/dmasync/observe/trace.hpp", "trace_kind"))
 
     def test_every_end_of_a_slice_has_its_line_and_no_other_has(self):
-        self.assertEqual(self.names_in("a bar"), self.declared("include/dmasync/timeline.hpp", "slice_end"))
+        self.assertEqual(self.names_in("a bar"), self.declared("include/dmasync/observe/trace_timeline.hpp", "slice_end"))
 
     def test_the_table_of_costs_has_the_rows_of_its_tool_and_a_figure_in_each(self):
         shown = reports.shown(self.page, "trace")

@@ -3,9 +3,9 @@
 
 #include "fd_io.hpp"
 
-#include <dmasync/timeline.hpp>
-#include <dmasync/timeline_html.hpp>
-#include <dmasync/timeline_json.hpp>
+#include <dmasync/observe/trace_timeline.hpp>
+#include <dmasync/observe/trace_timeline_html.hpp>
+#include <dmasync/observe/trace_timeline_json.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -21,7 +21,7 @@ trace_files::trace_files(const std::vector<std::string>& names, const std::stop_
 }
 
 void trace_files::write(output_file& file, const std::stop_token& stop) {
-    const dmasync::timeline all{recorder_->collect()};
+    const dmasync::trace_timeline all{recorder_->collect()};
     const std::string text = file.name().ends_with(".json") ? dmasync::to_trace_json(all)
                                                             : dmasync::to_html(all, "the frames of the video pipeline");
     write_all(file.fd(), std::as_bytes(std::span{text}), file.name(), stop);

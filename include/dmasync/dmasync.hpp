@@ -32,12 +32,12 @@
 #include <dmasync/observe/stuck_after.hpp>
 #include <dmasync/observe/stuck_report.hpp>
 #include <dmasync/observe/trace.hpp>
+#include <dmasync/observe/trace_timeline.hpp>
+#include <dmasync/observe/trace_timeline_html.hpp>
+#include <dmasync/observe/trace_timeline_json.hpp>
 #include <dmasync/run_transaction.hpp>
 #include <dmasync/stop_ref.hpp>
 #include <dmasync/task.hpp>
-#include <dmasync/timeline.hpp>
-#include <dmasync/timeline_html.hpp>
-#include <dmasync/timeline_json.hpp>
 #include <dmasync/transaction.hpp>
 #include <dmasync/unique_fd.hpp>
 #include <dmasync/version.hpp>

@@ -5,7 +5,7 @@
 #include <dmasync/lock.hpp>
 #include <dmasync/lock_set.hpp>
 #include <dmasync/manual_loop.hpp>
-#include <dmasync/timeline.hpp>
+#include <dmasync/observe/trace_timeline.hpp>
 #include <dmasync/transaction.hpp>
 
 #include <doctest/doctest.h>
@@ -196,7 +196,7 @@ TEST_CASE("a change of access is recorded, and an upgrade that fails is not one"
     CHECK(held.try_upgrade(f.b));
     const guard other = try_lock(read(f.a));
     CHECK_FALSE(held.try_upgrade(f.a));
-    const timeline t{f.recorder.collect()};
+    const trace_timeline t{f.recorder.collect()};
     CHECK(f.news() == lines{"0ms granted a(write)", "0ms granted b(read)", "0ms changed a(read)",
                             "0ms changed b(read_write)", "0ms granted a(read)"});
     CHECK(t.slices.size() == 5);
@@ -272,7 +272,7 @@ TEST_CASE("a lock that waits for a device in vain is recorded with the reason") 
     w.start({.fence_timeout = 4ms}, read(c));
     f.loop.advance(4ms);
     CHECK(w.done());
-    const timeline t{f.recorder.collect()};
+    const trace_timeline t{f.recorder.collect()};
     REQUIRE(t.slices.size() == 1);
     CHECK(t.slices[0].kind == slice_kind::fence);
     CHECK(t.slices[0].end == slice_end::gave_up);
@@ -337,7 +337,7 @@ TEST_CASE("what goes on when the domain has been destroyed is not recorded") {
     held.unlock();
     const trace_log log = recorder.collect();
     CHECK(log.events.back().kind == trace_kind::granted);
-    CHECK(timeline{log}.slices.at(0).end == slice_end::open);
+    CHECK(trace_timeline{log}.slices.at(0).end == slice_end::open);
 }
 
 namespace {
@@ -350,7 +350,7 @@ std::uint64_t count_steps(const trace_log& log, trace_kind k, std::int32_t why =
 }
 
 /// Pairs of holds of one buffer that exclude each other, and last at the same time.
-std::size_t count_conflicts(const timeline& t) {
+std::size_t count_conflicts(const trace_timeline& t) {
     std::size_t found = 0;
     for (auto a = t.slices.begin(); a != t.slices.end(); ++a) {
         for (auto b = a + 1; b != t.slices.end() && b->begin < a->until; ++b) {
@@ -444,7 +444,7 @@ TEST_CASE("whatever happens, everything that the domain counts is recorded, and 
             crowd c{policy, seed};
             for (int i = 0; i < 1000; ++i) { c.step(); }
             const trace_log log = c.recorder.collect();
-            const timeline t{log};
+            const trace_timeline t{log};
             const domain_counters counted = c.media.counters();
             CHECK(log.lost == 0);
             CHECK(t.locks == counted.granted_at_once + counted.granted_after_wait);

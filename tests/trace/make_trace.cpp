@@ -42,7 +42,7 @@ struct stage {
     explicit stage(trace_options options = {}) : recorder{options} { media.trace_to(recorder); }
 
     void write(const std::string& folder, const expectation& e) {
-        const timeline t{recorder.collect()};
+        const trace_timeline t{recorder.collect()};
         const domain_counters c = media.counters();
         std::ofstream{folder + "/trace.json"} << to_trace_json(t);
         std::ofstream{folder + "/trace.html"} << to_html(t, hostile);

@@ -23,5 +23,5 @@ TEST_CASE("where the trace is not compiled in, nothing is recorded, and locks do
     CHECK_FALSE(try_lock(read(b)));
     held.unlock();
     CHECK(recorder.collect().recorded == 0);
-    CHECK(timeline{recorder.collect()}.slices.empty());
+    CHECK(trace_timeline{recorder.collect()}.slices.empty());
 }

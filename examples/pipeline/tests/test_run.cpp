@@ -8,7 +8,7 @@
 
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/observe/trace.hpp>
-#include <dmasync/timeline.hpp>
+#include <dmasync/observe/trace_timeline.hpp>
 #include <dmasync/uring_loop.hpp>
 #include <support/skip.hpp>
 
@@ -168,7 +168,7 @@ TEST_CASE("a stage that hangs loses its frames, is reported, and does its work a
 namespace {
 
 /// Pairs of holds of one frame that exclude each other, and last at the same time.
-std::size_t count_conflicts(const dmasync::timeline& t) {
+std::size_t count_conflicts(const dmasync::trace_timeline& t) {
     std::size_t found = 0;
     for (auto a = t.slices.begin(); a != t.slices.end(); ++a) {
         for (auto b = a + 1; b != t.slices.end() && b->begin < a->until; ++b) {
@@ -181,9 +181,9 @@ std::size_t count_conflicts(const dmasync::timeline& t) {
 
 /// How many locks have slices that `is_one`.
 template <class Condition>
-std::size_t count_locks(const dmasync::timeline& t, Condition is_one) {
+std::size_t count_locks(const dmasync::trace_timeline& t, Condition is_one) {
     std::set<std::uint32_t> locks;
-    for (const dmasync::timeline::slice& s : t.slices) {
+    for (const dmasync::trace_timeline::slice& s : t.slices) {
         if (is_one(s)) { locks.insert(s.lock); }
     }
     return locks.size();
@@ -201,7 +201,7 @@ TEST_CASE("the trace of a run shows every lock that the domain counts, and no co
         dmasync::trace_recorder recorder;
         const run_result result =
             run(make, path, {.lease = 300ms, .stall = 7, .report = [](const auto&) {}, .trace = &recorder});
-        const dmasync::timeline t{recorder.collect()};
+        const dmasync::trace_timeline t{recorder.collect()};
         const dmasync::domain_counters& counted = result.progress.locks;
         CHECK(t.lost == 0);
         CHECK(t.tracks.size() == 10);

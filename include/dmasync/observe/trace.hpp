@@ -5,7 +5,7 @@
 ///     dmasync::trace_recorder recorder;
 ///     media.trace_to(recorder);
 ///     ...
-///     write(to_html(timeline{recorder.collect()}));          // timeline.hpp, timeline_html.hpp, timeline_json.hpp
+///     write(to_html(trace_timeline{recorder.collect()}));          // trace_timeline.hpp, trace_timeline_html.hpp, trace_timeline_json.hpp
 ///
 /// Compiled with DMASYNC_TRACE defined as 0, nothing is recorded, and locks do not look whether they should: the same in all
 /// of a program.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include <dmasync/timeline.hpp>
+#include <dmasync/observe/trace_timeline.hpp>
 
 #include <dmasync/detail/base/escape.hpp>
-#include <dmasync/timeline_html.hpp>
-#include <dmasync/timeline_json.hpp>
+#include <dmasync/observe/trace_timeline_html.hpp>
+#include <dmasync/observe/trace_timeline_json.hpp>
 
 #include <doctest/doctest.h>
 
@@ -53,9 +53,9 @@ private:
 };
 
 /// "write a 1-5 released", in the order of begin.
-std::vector<std::string> lines_of(const timeline& t) {
+std::vector<std::string> lines_of(const trace_timeline& t) {
     std::vector<std::string> lines;
-    for (const timeline::slice& s : t.slices) {
+    for (const trace_timeline::slice& s : t.slices) {
         std::string line =
             t.sets[s.set] + (s.kind == slice_kind::hold ? " " : " " + std::string{to_string(s.kind)} + "s ");
         line += t.tracks[s.track].name + ' ' + std::to_string(s.begin) + '-' + std::to_string(s.until) + ' ';
@@ -79,7 +79,7 @@ std::string html_of(std::string_view text) {
 } // namespace
 
 TEST_CASE("nothing makes an empty timeline") {
-    const timeline t{trace_log{}};
+    const trace_timeline t{trace_log{}};
     CHECK(t.slices.empty());
     CHECK(t.tracks.empty());
     CHECK(to_trace_json(t).find("\"traceEvents\":[\n]") != std::string::npos);
@@ -93,7 +93,7 @@ TEST_CASE("a wait and the hold that it becomes are two slices of one lock, and t
     told.at(5).by(1, "first").say(trace_kind::released, "a");
     told.at(5).by(2, "second").say(trace_kind::granted, "a");
     told.at(9).by(2, "second").say(trace_kind::released, "a");
-    const timeline t{told.log};
+    const trace_timeline t{told.log};
     CHECK(lines_of(t) == lines{"first a 1-5 released", "second waits a 2-5 granted", "second a 5-9 released"});
     CHECK(t.slices[1].lock == t.slices[2].lock);
     CHECK(t.slices[0].lock != t.slices[1].lock);
@@ -107,7 +107,7 @@ TEST_CASE("what has not ended lasts until the trace does") {
     told.at(1).by(1, "first").say(trace_kind::granted, "a");
     told.at(2).by(2, "second").say(trace_kind::waits, "a");
     told.at(7).by(3, "third").say(trace_kind::refused, "a");
-    CHECK(lines_of(timeline{told.log}) == lines{"first a 1-7 open", "second waits a 2-7 open"});
+    CHECK(lines_of(trace_timeline{told.log}) == lines{"first a 1-7 open", "second waits a 2-7 open"});
 }
 
 TEST_CASE("a hold that began before the trace begins with it") {
@@ -115,7 +115,7 @@ TEST_CASE("a hold that began before the trace begins with it") {
     told.at(1).by(9, "other").say(trace_kind::granted, "b");
     told.at(4).by(1, "early").say(trace_kind::released, "a");
     told.at(6).by(9, "other").say(trace_kind::released, "b");
-    const timeline t{told.log};
+    const trace_timeline t{told.log};
     CHECK(lines_of(t) == lines{"early a 1-4 released", "other b 1-6 released"});
     CHECK(t.slices[0].began_before);
     CHECK_FALSE(t.slices[1].began_before);
@@ -129,7 +129,7 @@ TEST_CASE("readers share a track in lanes of their own, and a lane is used again
     told.at(3).by(3, "three").say(trace_kind::granted, "a", access_mode::read);
     told.at(8).by(3, "three").say(trace_kind::released, "a", access_mode::read);
     told.at(9).by(2, "two").say(trace_kind::released, "a", access_mode::read);
-    const timeline t{told.log};
+    const trace_timeline t{told.log};
     CHECK(t.tracks[0].holds == 2);
     CHECK(t.slices[0].lane == 0);
     CHECK(t.slices[1].lane == 1);
@@ -145,7 +145,7 @@ TEST_CASE("an end whose record is lost is unknown, and the hold is drawn no furt
     told.at(9).by(2, "next").say(trace_kind::released, "b");
     told.log.complete_from = 3; // something before the latest grant is lost
     told.log.lost = 1;
-    const timeline t{told.log};
+    const trace_timeline t{told.log};
     CHECK(lines_of(t) == lines{"gone a 1-3 unknown", "next b 2-3 released", "next b 4-9 released"});
     CHECK(t.complete_from == 3);
 }
@@ -155,21 +155,21 @@ TEST_CASE("a claim that is granted anew has ended before, whether that is record
     told.at(1).by(1, "one").say(trace_kind::granted, "a");
     told.at(5).by(1, "again").say(trace_kind::granted, "a");
     told.at(7).by(1, "again").say(trace_kind::released, "a");
-    CHECK(lines_of(timeline{told.log}) == lines{"one a 1-5 unknown", "again a 5-7 released"});
+    CHECK(lines_of(trace_timeline{told.log}) == lines{"one a 1-5 unknown", "again a 5-7 released"});
 }
 
 TEST_CASE("two buffers of one name at one address are one track, and others are not") {
     told_trace told;
     told.at(1).by(1, "").say(trace_kind::granted, "a1").say(trace_kind::granted, "a2");
     told.at(2).by(1, "").say(trace_kind::released, "a1").say(trace_kind::granted, "a1");
-    CHECK(timeline{told.log}.tracks.size() == 2); // a1 and a2 are told apart though they have one address
+    CHECK(trace_timeline{told.log}.tracks.size() == 2); // a1 and a2 are told apart though they have one address
 }
 
 TEST_CASE("a wait that is given up says why") {
     told_trace told;
     told.at(1).by(1, "late").say(trace_kind::waits, "a");
     told.at(3).by(1, "late").say(trace_kind::gave_up, "a", access_mode::write, static_cast<int>(errc::timed_out));
-    const timeline t{told.log};
+    const trace_timeline t{told.log};
     CHECK(lines_of(t) == lines{"late waits a 1-3 gave up"});
     CHECK(t.slices[0].why == static_cast<int>(errc::timed_out));
     CHECK(to_trace_json(t).find(json_of(make_error_code(errc::timed_out).message())) != std::string::npos);
@@ -178,7 +178,7 @@ TEST_CASE("a wait that is given up says why") {
 TEST_CASE("a system's error is told by its own text") {
     told_trace told;
     told.at(1).by(1, "show").say(trace_kind::device_failed, "a", access_mode::dma_write, -EIO);
-    CHECK(to_html(timeline{told.log}).find(std::system_category().message(EIO)) != std::string::npos);
+    CHECK(to_html(trace_timeline{told.log}).find(std::system_category().message(EIO)) != std::string::npos);
 }
 
 TEST_CASE("text stays text in JSON and in HTML, and becomes valid UTF-8") {

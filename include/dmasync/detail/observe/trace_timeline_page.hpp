@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file timeline_page.hpp  The page that shows a timeline: what does not depend on the timeline. It loads nothing.
+/// \file trace_timeline_page.hpp  The page that shows the timeline of a trace: what is the same for each. It loads nothing.
 
 #include <dmasync/version.hpp>
 
@@ -9,7 +9,7 @@
 namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// How the page looks, and how the pictures look that it saves.
-inline constexpr std::string_view timeline_style = R"css(
+inline constexpr std::string_view trace_timeline_style = R"css(
 .tl { --bg: #ffffff; --fg: #1f2328; --dim: #656d76; --line: #d8dee4; --band: #f6f8fa; --alarm: #cf222e; --chosen: #0a3069;
   --read: #58a6e8; --write: #f0883e; --read_write: #e5534b; --dma_read: #2fb8a6; --dma_write: #c965b0;
   --dma_read_write: #8a6fe0; --ink: #10161d; font: 11px system-ui, sans-serif; }
@@ -42,7 +42,7 @@ inline constexpr std::string_view timeline_style = R"css(
 .tl .lost { fill: var(--dim); fill-opacity: .18; }
 )css";
 
-inline constexpr std::string_view timeline_page_style = R"css(
+inline constexpr std::string_view trace_timeline_page_style = R"css(
 :root { color-scheme: light dark; }
 html, body { height: 100%; margin: 0; }
 body.tl { display: grid; grid-template-rows: auto auto minmax(0, 1fr) auto; background: var(--bg); color: var(--fg);
@@ -70,7 +70,8 @@ main > svg { display: block; touch-action: none; }
   cursor: pointer; text-align: left; }
 )css";
 
-inline constexpr std::string_view timeline_page_body = R"html(<header><h1 id="title"></h1><span id="summary"></span>
+inline constexpr std::string_view trace_timeline_page_body =
+    R"html(<header><h1 id="title"></h1><span id="summary"></span>
 <nav><button id="zoom-in" title="zoom in (+)">+</button> <button id="zoom-out" title="zoom out (-)">&minus;</button>
 <button id="left" title="earlier (left arrow)">&larr;</button> <button id="right" title="later (right arrow)">&rarr;</button>
 <button id="fit" title="all of it (0)">all</button> <button id="save" title="save what is seen as a picture">SVG</button></nav>
@@ -82,8 +83,8 @@ zoom to what is marked. Click on a slice: what it was, and what was waited for.<
 <noscript>This page draws with JavaScript; it loads nothing.</noscript>
 )html";
 
-/// The page's program. `data` is what timeline_html.hpp writes.
-inline constexpr std::string_view timeline_script = R"js("use strict";
+/// The page's program. `data` is what trace_timeline_html.hpp writes.
+inline constexpr std::string_view trace_timeline_script = R"js("use strict";
 (() => {
 const data = JSON.parse(document.getElementById("data").textContent);
 const [HOLD, WAIT, FENCE] = [0, 1, 2];

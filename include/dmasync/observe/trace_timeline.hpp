@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file timeline.hpp  What was held when, and what waited for what: the records of a trace, put together.
+/// \file trace_timeline.hpp  What was held when, and what waited for what: the records of a trace, put together.
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/observe/trace.hpp>
@@ -49,7 +49,7 @@ enum class slice_end : std::uint8_t {
 }
 
 /// Everything that a trace tells, in the order of buffers and of time. Units: nanoseconds of the recorded clock.
-struct timeline {
+struct trace_timeline {
     struct track {
         std::string name;
         std::string domain;
@@ -98,16 +98,16 @@ struct timeline {
     std::uint64_t lost = 0;         ///< of them
     std::int64_t complete_from = 0; ///< nothing is lost of what happened after this
 
-    timeline() = default;
-    explicit timeline(const trace_log& log);
+    trace_timeline() = default;
+    explicit trace_timeline(const trace_log& log);
 };
 
 namespace detail {
 
 /// Puts a timeline together, record by record.
-class timeline_builder {
+class trace_timeline_builder {
 public:
-    timeline_builder(timeline& out, const trace_log& log) : out_{out} {
+    trace_timeline_builder(trace_timeline& out, const trace_log& log) : out_{out} {
         out.threads = log.threads;
         out.recorded = log.recorded;
         out.lost = log.lost;
@@ -165,7 +165,7 @@ private:
         state next{out_.slices.size(), 0, e.time};
         given_up_.erase({e.claim, e.buffer});
         if (found != open_.end()) {
-            timeline::slice& before = out_.slices[found->second.slice];
+            trace_timeline::slice& before = out_.slices[found->second.slice];
             if (before.kind == k && k == slice_kind::fence) { return; } // several fences
             const bool goes_on = before.kind != slice_kind::hold && k != slice_kind::wait;
             end(before, e, goes_on ? slice_end::granted : slice_end::unknown);
@@ -191,14 +191,14 @@ private:
                 given_up_.erase(at);
                 return;
             }
-            timeline::slice unseen = slice_of(e, t, k, next_lock_++);
+            trace_timeline::slice unseen = slice_of(e, t, k, next_lock_++);
             unseen.begin = out_.begin;
             unseen.began_before = true;
             end(unseen, e, how);
             out_.slices.push_back(unseen);
             return;
         }
-        timeline::slice& open = out_.slices[found->second.slice];
+        trace_timeline::slice& open = out_.slices[found->second.slice];
         const bool gave_up_at_gate = open.kind != slice_kind::hold && how != slice_end::gave_up;
         end(open, e, gave_up_at_gate ? slice_end::gave_up : how);
         open.why = e.why;
@@ -209,10 +209,10 @@ private:
     void change(const trace_event& e, std::uint32_t t) {
         const auto found = open_.find({e.claim, e.buffer});
         if (found == open_.end()) { return; }
-        timeline::slice& before = out_.slices[found->second.slice];
+        trace_timeline::slice& before = out_.slices[found->second.slice];
         if (before.mode == e.mode) { return; }
         end(before, e, slice_end::changed);
-        timeline::slice after = slice_of(e, t, slice_kind::hold, found->second.lock);
+        trace_timeline::slice after = slice_of(e, t, slice_kind::hold, found->second.lock);
         after.lent = before.lent;
         found->second.slice = out_.slices.size();
         out_.slices.push_back(after);
@@ -237,7 +237,7 @@ private:
 
     void finish() {
         for (const auto& [k, s] : open_) {
-            timeline::slice& open = out_.slices[s.slice];
+            trace_timeline::slice& open = out_.slices[s.slice];
             open.until = out_.end;
             open.end_thread = open.begin_thread;
             if (open.begin < out_.complete_from) {
@@ -245,7 +245,7 @@ private:
                 open.until = out_.complete_from;
             }
         }
-        const auto rank = [](const timeline::slice& s) { // a wait comes before the hold that it became at once
+        const auto rank = [](const trace_timeline::slice& s) { // a wait comes before the hold that it became at once
             return std::tuple{s.begin, s.until, s.lock, s.track, s.kind == slice_kind::hold};
         };
         std::sort(out_.slices.begin(), out_.slices.end(),
@@ -256,7 +256,7 @@ private:
     /// Each slice goes into the first lane of its track, of holds or of waits, that is free by then.
     void choose_lanes() {
         std::vector<std::array<std::vector<std::int64_t>, 2>> ends(out_.tracks.size());
-        for (timeline::slice& s : out_.slices) {
+        for (trace_timeline::slice& s : out_.slices) {
             std::vector<std::int64_t>& lanes = ends[s.track][s.kind == slice_kind::hold ? 0 : 1];
             const auto free =
                 std::find_if(lanes.begin(), lanes.end(), [&s](std::int64_t end) { return end <= s.begin; });
@@ -273,14 +273,14 @@ private:
         }
     }
 
-    void end(timeline::slice& s, const trace_event& e, slice_end how) {
+    void end(trace_timeline::slice& s, const trace_event& e, slice_end how) {
         s.end = how;
         s.until = std::max(s.begin, e.time);
         s.end_thread = thread_of(e);
     }
 
-    timeline::slice slice_of(const trace_event& e, std::uint32_t t, slice_kind k, std::uint32_t lock) {
-        timeline::slice s;
+    trace_timeline::slice slice_of(const trace_event& e, std::uint32_t t, slice_kind k, std::uint32_t lock) {
+        trace_timeline::slice s;
         s.track = t;
         s.kind = k;
         s.mode = e.mode;
@@ -322,7 +322,7 @@ private:
         return found->second;
     }
 
-    timeline& out_;
+    trace_timeline& out_;
     std::map<std::uint64_t, std::string> domains_;
     std::map<std::uint32_t, std::uint32_t> threads_;
     std::map<std::string, std::size_t> sets_;
@@ -335,6 +335,6 @@ private:
 
 } // namespace detail
 
-inline timeline::timeline(const trace_log& log) { detail::timeline_builder{*this, log}; }
+inline trace_timeline::trace_timeline(const trace_log& log) { detail::trace_timeline_builder{*this, log}; }
 
 } // namespace dmasync::inline DMASYNC_ABI

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file timeline_json.hpp  A timeline for ui.perfetto.dev and chrome://tracing.
+/// \file trace_timeline_json.hpp  The timeline of a trace for ui.perfetto.dev and chrome://tracing.
 
 #include <dmasync/access_mode.hpp>
 #include <dmasync/detail/base/escape.hpp>
 #include <dmasync/detail/base/failure.hpp>
 #include <dmasync/observe/trace.hpp>
-#include <dmasync/timeline.hpp>
+#include <dmasync/observe/trace_timeline.hpp>
 #include <dmasync/version.hpp>
 
 #include <cstddef>
@@ -30,7 +30,7 @@ namespace detail {
 /// slices of one thread lie within each other but not overlap.
 class trace_json_writer {
 public:
-    explicit trace_json_writer(const timeline& t) : t_{t} {}
+    explicit trace_json_writer(const trace_timeline& t) : t_{t} {}
 
     [[nodiscard]] std::string write() {
         out_ = "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"generator\":\"dmasync\"";
@@ -40,8 +40,8 @@ public:
         }
         out_ += "},\"traceEvents\":[";
         for (std::size_t i = 0; i < t_.tracks.size(); ++i) { name_track(i); }
-        for (const timeline::slice& s : t_.slices) { write_slice(s); }
-        for (const timeline::mark& m : t_.marks) { write_mark(m); }
+        for (const trace_timeline::slice& s : t_.slices) { write_slice(s); }
+        for (const trace_timeline::mark& m : t_.marks) { write_mark(m); }
         out_ += "\n]}\n";
         return std::move(out_);
     }
@@ -53,7 +53,7 @@ private:
     };
 
     void name_track(std::size_t i) {
-        const timeline::track& track = t_.tracks[i];
+        const trace_timeline::track& track = t_.tracks[i];
         std::string label = track.name;
         if (label.empty()) { append(label, "buffer ", std::to_string(i)); }
         if (!track.domain.empty()) { append(label, " (", track.domain, ")"); }
@@ -77,7 +77,7 @@ private:
         out_ += "}}";
     }
 
-    void write_slice(const timeline::slice& s) {
+    void write_slice(const trace_timeline::slice& s) {
         const bool hold = s.kind == slice_kind::hold;
         std::string label{t_.sets[s.set].empty() ? std::string{to_string(s.mode)} : t_.sets[s.set]};
         if (!hold) { label += s.kind == slice_kind::wait ? " waits" : " waits for devices"; }
@@ -98,7 +98,7 @@ private:
         out_ += "}}";
     }
 
-    void write_mark(const timeline::mark& m) {
+    void write_mark(const trace_timeline::mark& m) {
         std::string label{to_string(m.kind)};
         if (!t_.sets[m.set].empty()) { append(label, ": ", t_.sets[m.set]); }
         begin(label, "i", m.track, 0);
@@ -136,14 +136,14 @@ private:
     }
 
     /// One of the names of colours that chrome://tracing knows.
-    [[nodiscard]] static std::string_view colour_of(const timeline::slice& s) {
+    [[nodiscard]] static std::string_view colour_of(const trace_timeline::slice& s) {
         if (s.kind == slice_kind::wait) { return "thread_state_runnable"; }
         if (s.kind == slice_kind::fence) { return "thread_state_iowait"; }
         if (is_dma(s.mode)) { return is_write(s.mode) ? "rail_load" : "rail_animation"; }
         return is_write(s.mode) ? "rail_response" : "good";
     }
 
-    const timeline& t_;
+    const trace_timeline& t_;
     std::string out_;
 };
 
@@ -153,6 +153,6 @@ private:
 /// tracks; holds, waits and waits for devices are slices, everything else instants.
 /// Units:  microseconds since the beginning of the trace.
 /// Source: "Trace Event Format", Google; chrome://tracing's names of colours.
-[[nodiscard]] inline std::string to_trace_json(const timeline& t) { return detail::trace_json_writer{t}.write(); }
+[[nodiscard]] inline std::string to_trace_json(const trace_timeline& t) { return detail::trace_json_writer{t}.write(); }
 
 } // namespace dmasync::inline DMASYNC_ABI
