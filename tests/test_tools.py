@@ -4,12 +4,10 @@
 
 import pathlib
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import unittest
-import zlib
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -260,25 +258,6 @@ class HeadersAlone(InTemporaryFolder):
                             b="#include <dmasync/a.hpp>\ninline int b() { return a(); }")
         self.assertEqual(result.returncode, 1)
         self.assertIn("2 headers, 4 compilations, 1 failed", result.stdout)
-
-
-class PpmToPng(InTemporaryFolder):
-    def test_every_pixel_of_a_picture_is_in_the_png(self):
-        pixels = bytes(range(18))
-        (self.folder / "in.ppm").write_bytes(b"P6\n3 2\n255\n" + pixels)
-        self.assertEqual(run("ppm-to-png", self.folder / "in.ppm", self.folder / "out.png").returncode, 0)
-        png = (self.folder / "out.png").read_bytes()
-        self.assertTrue(png.startswith(b"\x89PNG\r\n\x1a\n"))
-        self.assertEqual(struct.unpack(">II", png[16:24]), (3, 2))
-        start = png.index(b"IDAT") + 4
-        rows = zlib.decompress(png[start:png.index(b"IEND") - 8])
-        self.assertEqual(rows, b"\0" + pixels[:9] + b"\0" + pixels[9:])
-
-    def test_a_picture_that_is_cut_short_is_refused(self):
-        (self.folder / "in.ppm").write_bytes(b"P6 3 2 255 " + bytes(17))
-        result = run("ppm-to-png", self.folder / "in.ppm", self.folder / "out.png")
-        self.assertNotEqual(result.returncode, 0)
-        self.assertIn("17 bytes", result.stderr)
 
 
 if __name__ == "__main__":
