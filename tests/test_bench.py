@@ -6,7 +6,6 @@ import importlib.machinery
 import importlib.util
 import json
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,8 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent
 sys.dont_write_bytecode = True
 sys.path.append(str(PROJECT / "tools"))
 
-from reports import locks as report, svg_chart  # noqa: E402
+from reports import charts  # noqa: E402
+from reports import locks as report  # noqa: E402
 
 
 def load(name):
@@ -141,6 +141,7 @@ class Program(unittest.TestCase):
         command = [sys.executable, PROJECT / "tools/report", "--results", self.folder, "--fill", "--page", page, "locks"]
         return subprocess.run(command, capture_output=True, text=True, check=False), page
 
+    @unittest.skipIf(charts.missing(), charts.missing())
     def test_tables_go_into_the_page_and_plots_beside_it(self):
         done, page = self.report("machine", "targets", *report.TABLES, "growth")
         self.assertEqual(done.stderr, "")
@@ -167,35 +168,35 @@ class Program(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
 
 
+@unittest.skipIf(charts.missing(), charts.missing())
 class Plots(unittest.TestCase):
-    def test_every_plot_is_well_formed_and_keeps_its_marks_on_its_card(self):
+    SVG = "{http://www.w3.org/2000/svg}"
+
+    def words_of(self, picture):
+        return ["".join(e.itertext()) for e in xml.etree.ElementTree.fromstring(picture).iter(self.SVG + "text")]
+
+    def test_every_plot_is_well_formed_and_has_its_words_as_text(self):
         for name, plot in report.PLOTS.items():
-            root = xml.etree.ElementTree.fromstring(plot(report.Results(some_run())))
-            width, height = float(root.get("width")), float(root.get("height"))
-            for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
-                with self.subTest(plot=name):
-                    self.assertTrue(0 < float(circle.get("cx")) < width and 0 < float(circle.get("cy")) < height)
+            with self.subTest(plot=name):
+                self.assertIn("dmasync" if name == "performance-targets" else "lock and unlock, x ref",
+                              [word.replace("hand-over", "lock and unlock") for word in self.words_of(plot(report.Results(some_run())))])
 
-    def test_a_linear_axis_begins_at_zero_and_ends_at_a_tick_above_everything(self):
-        axis = svg_chart.Axis("", [3, 17])
-        self.assertEqual((axis.low, axis.high, axis.labels), (0, 20, ["0", "5", "10", "15", "20"]))
+    def test_the_same_figures_give_the_same_file(self):
+        plot = report.PLOTS["growth-waiters"]
+        self.assertEqual(plot(report.Results(some_run())), plot(report.Results(some_run())))
 
-    def test_an_axis_of_decades_has_the_same_room_for_each(self):
-        axis = svg_chart.Axis("", [0.3, 40_000], "decades")
-        self.assertEqual(axis.labels, ["0.1", "1", "10", "100", "10³", "10⁴", "10⁵"])
-        self.assertAlmostEqual(axis.at(1000), 4 / 6)
+    def test_an_axis_of_decades_or_doublings_has_a_tick_at_each(self):
+        chart = charts.Lines("title", ("x", "doublings"), ("y", "decades"))
+        chart.add("line", [(1, 1), (2, 30), (8, 2_000_000)])
+        words = self.words_of(charts.picture(chart))
+        for tick in ("1", "2", "4", "8", "10", "100", "1,000", "1 million"):
+            self.assertIn(tick, words)
 
-    def test_an_axis_of_doublings_has_a_tick_at_each(self):
-        self.assertEqual(svg_chart.Axis("", [1, 8], "doublings").labels, ["1", "2", "4", "8"])
-
-    def test_what_is_not_above_zero_is_written_as_it_is_and_marked_at_the_end(self):
-        drawn = "\n".join(svg_chart.Rows("", "", [("a", "-0.17", (0.3, 9.0, -0.17))]).draw())
-        self.assertIn(">-0.17<", drawn)
-        left = re.search(r'<line x1="([\d.]+)"', drawn[drawn.index(">a<"):])[1]
-        self.assertIn(f'<circle cx="{left}"', drawn)
+    def test_what_is_not_above_zero_is_written_as_it_is_and_can_be_drawn(self):
+        self.assertIn("-0.17", self.words_of(charts.picture(charts.Rows("", "", [("a", "-0.17", (0.3, 9.0, -0.17))]))))
 
     def test_names_are_escaped(self):
-        self.assertIn("a &lt; b", "\n".join(svg_chart.Rows("a < b", "", [("r", "1", (1, 1, 1))]).draw()))
+        self.assertIn("a < b", self.words_of(charts.picture(charts.Rows("a < b", "", [("r", "1", (1, 1, 1))]))))
 
 
 class SmokeRun(unittest.TestCase):
@@ -226,4 +227,6 @@ class SmokeRun(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    if charts.missing():
+        print("[skipped] plots are not tested: " + charts.missing())
     unittest.main()

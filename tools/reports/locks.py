@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 
-from . import Part, svg_chart, table
+from . import Part, charts, table
 
 REFERENCE = "ref"
 
@@ -259,12 +259,12 @@ def targets_plot(results):
         ratio = results.ratio(figure)
         written = "" if ratio is None else ratio_shown(ratio)
         rows.append((label.replace("`", ""), written, (target, min(others, default=None), ratio)))
-    return svg_chart.picture(svg_chart.Rows("One lock and unlock", "multiples of ref, less is better", rows))
+    return charts.picture(charts.Rows("One lock and unlock", "multiples of ref, less is better", rows))
 
 
 def flat_plot(title, x, lines, most, y=X_REF, size=(640, 360)):
     """Lines that should be flat: `lines` are names and points, the first of which has the limit."""
-    chart = svg_chart.Lines(title, (x, "decades"), y, size)
+    chart = charts.Lines(title, (x, "decades"), y, size)
     for name, points in lines:
         chart.add(name, points)
     points = lines[0][1]
@@ -276,18 +276,18 @@ def flat_plot(title, x, lines, most, y=X_REF, size=(640, 360)):
 def waiters_plot(results):
     time = flat_plot("Waiters for one buffer: time", "coroutines that wait", [("a grant", results.growth("growth_waiters"))],
                      FLAT_WAITERS, ("hand-over, x ref", "linear"), (460, 340))
-    memory = svg_chart.Lines("Waiters for one buffer: memory", ("coroutines that wait", "decades"),
+    memory = charts.Lines("Waiters for one buffer: memory", ("coroutines that wait", "decades"),
                              ("bytes for each", "linear"), (460, 340))
     memory.add("in all", results.counter("growth_waiters", "bytes_per_waiter"))
     memory.add("of which its frame", results.counter("growth_waiters", "frame_bytes"))
-    return svg_chart.picture(time, memory)
+    return charts.picture(time, memory)
 
 
 def buffers_plot(results):
     lines = [("the same 8 of them", results.growth("growth_buffers_cached")),
              ("all, in turn", results.growth("growth_buffers_in_turn")),
              ("all, at random", results.growth("growth_buffers_at_random"))]
-    return svg_chart.picture(flat_plot("A lock in a domain of many buffers", "buffers", lines, FLAT_BUFFERS,
+    return charts.picture(flat_plot("A lock in a domain of many buffers", "buffers", lines, FLAT_BUFFERS,
                                        (X_REF[0], "doublings")))
 
 
@@ -295,17 +295,17 @@ def set_size_plot(results):
     points = results.growth("growth_set_size")
     slope, intercept = least_squares(points)
     largest = points[-1][0]
-    near = svg_chart.Lines("A lock of many buffers", ("buffers", "linear"), X_REF, (460, 340))
+    near = charts.Lines("A lock of many buffers", ("buffers", "linear"), X_REF, (460, 340))
     near.add("lock_set", points)
     near.limit(f"{MOST_PER_BUFFER:g} for each", [(0, intercept), (largest, intercept + MOST_PER_BUFFER * largest)])
-    far = svg_chart.Lines("The same beside mutexes", ("buffers, or mutexes", "doublings"), (X_REF[0], "decades"), (460, 340))
+    far = charts.Lines("The same beside mutexes", ("buffers, or mutexes", "doublings"), (X_REF[0], "decades"), (460, 340))
     far.add("lock_set", points)
     far.add("std::mutex, sorted", results.growth("growth_set_size_mutexes"))
-    return svg_chart.picture(near, far)
+    return charts.picture(near, far)
 
 
 def leases_plot(results):
-    return svg_chart.picture(flat_plot("A lock while there are many others, with leases", "other locks",
+    return charts.picture(flat_plot("A lock while there are many others, with leases", "other locks",
                                        [("one more", results.growth("growth_leases"))], FLAT_BUFFERS))
 
 
@@ -340,6 +340,8 @@ def make(request):
 
 
 def pictures(results):
+    if charts.missing():
+        sys.exit(f"tools/report: the plots stay as they are: {charts.missing()}")
     return {f"{name}.svg": plot(results) for name, plot in PLOTS.items()}
 
 
