@@ -234,6 +234,25 @@ struct at_start {{ at_start() {{ std::printf("%s %s:%d\\n", same_name(), __FILE_
             self.assertNotEqual(self.unite(text).returncode, 0)
 
 
+class Words(InTemporaryFolder):
+    def words_in(self, name, text):
+        return [line.split(": ")[1] for line in run("words", self.write(name, text)).stdout.splitlines()]
+
+    def test_words_for_persons_are_found_in_comments_and_in_names_of_tests(self):
+        text = '// Who waits.\nauto who = "nobody"; /* somebody\nelse */\nTEST_CASE("he goes") { f("him"); }\n'
+        self.assertEqual(self.words_in("a.cpp", text), ["Who", "somebody", "he"])
+
+    def test_of_python_comments_and_docstrings_are_read_and_no_other_strings(self):
+        text = '"""Whoever."""\ndef f():\n    """His."""\n    return "nobody"  # him\n'
+        self.assertEqual(self.words_in("a.py", text), ["Whoever", "His", "him"])
+
+    def test_of_pages_everything_but_code_is_read(self):
+        self.assertEqual(self.words_in("a.md", "Nobody\n\n```\nwho\n```\n`who` [a](who.md)\n"), ["Nobody"])
+
+    def test_users_are_people(self):
+        self.assertEqual(self.words_in("a.md", "users who ask, and a lock who asks\n"), ["who"])
+
+
 class HeadersAlone(InTemporaryFolder):
     def check(self, **headers):
         for name, text in headers.items():
