@@ -174,7 +174,7 @@ TEST_CASE("random entries end exactly when they should, whatever their durations
     time_point now = start;
     for (int step = 0; step < 4000; ++step) {
         now += std::chrono::microseconds{random() % 3000};
-        item& i = items[random() % items.size()];
+        item& i = items[static_cast<std::size_t>(random() % items.size())];
         if (inside.erase(&i) != 0) {
             book::leave(i);
         } else {

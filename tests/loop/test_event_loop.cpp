@@ -5,7 +5,6 @@
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/manual_loop.hpp>
 #include <dmasync/task.hpp>
-#include <dmasync/uring_loop.hpp>
 #include <dmasync/wait.hpp>
 
 #include <doctest/doctest.h>
@@ -722,8 +721,10 @@ TEST_CASE("every loop can be polled by its own type") {
         loop.post(work);
         return loop.poll() && work.runs == 1;
     };
+#if !defined(DMASYNC_WITHOUT_URING)
     std::error_code ec;
     if (const auto loop = uring_loop::create(ec)) { CHECK(runs_posted_work(*loop)); }
+#endif
     epoll_loop on_epoll;
     CHECK(runs_posted_work(on_epoll));
     manual_loop manual;

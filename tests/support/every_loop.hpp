@@ -4,7 +4,9 @@
 
 #include <dmasync/epoll_loop.hpp>
 #include <dmasync/event_loop.hpp>
+#if !defined(DMASYNC_WITHOUT_URING)
 #include <dmasync/uring_loop.hpp>
+#endif
 
 #include <doctest/doctest.h>
 #include <support/skip.hpp>
@@ -17,6 +19,7 @@
 
 namespace support {
 
+#if !defined(DMASYNC_WITHOUT_URING)
 struct uring {
     static constexpr unsigned waits_by = SYS_io_uring_enter; // the system call
 
@@ -31,6 +34,7 @@ struct tiny_uring {
         return dmasync::uring_loop::create(ec, {.entries = 2});
     }
 };
+#endif
 
 struct epoll {
 #if defined(SYS_epoll_wait)
@@ -42,7 +46,11 @@ struct epoll {
     static std::unique_ptr<dmasync::event_loop> create(std::error_code& ec) { return dmasync::epoll_loop::create(ec); }
 };
 
+#if defined(DMASYNC_WITHOUT_URING)
+#define EVERY_LOOP support::epoll
+#else
 #define EVERY_LOOP support::uring, support::tiny_uring, support::epoll
+#endif
 
 /// Null, and a line that says so, where the kernel refuses this kind.
 template <class Kind>

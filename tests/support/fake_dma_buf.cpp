@@ -354,7 +354,7 @@ int device::make_udmabuf(const udmabuf_create& r) const {
     if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || (seals & F_SEAL_WRITE) != 0 || !whole || !inside) {
         return failed(EINVAL);
     }
-    return make_dma_buf(r.size, "udmabuf");
+    return make_dma_buf(static_cast<std::size_t>(r.size), "udmabuf");
 }
 
 int device::make_in_heap(dma_heap_allocation_data& r) const {
@@ -362,7 +362,8 @@ int device::make_in_heap(dma_heap_allocation_data& r) const {
         return failed(EINVAL);
     }
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    const int fd = make_dma_buf((r.len + page - 1) / page * page, path.substr(path.rfind('/') + 1));
+    const auto size = static_cast<std::size_t>((r.len + page - 1) / page * page);
+    const int fd = make_dma_buf(size, path.substr(path.rfind('/') + 1));
     if (fd < 0) { return -1; }
     r.fd = static_cast<std::uint32_t>(fd);
     return 0;
@@ -588,6 +589,30 @@ void fake_device::inject(unsigned long request, int error, int times) const {
 
 } // namespace support
 
+namespace {
+
+// Where `long` has 32 bits, the kernel has calls of their own for what is larger.
+long real_fstatfs(int fd, struct statfs* info) noexcept {
+#if defined(SYS_fstatfs64)
+    return ::syscall(SYS_fstatfs64, fd, sizeof(*info), info);
+#else
+    return ::syscall(SYS_fstatfs, fd, info);
+#endif
+}
+
+off_t real_lseek(int fd, off_t offset, int whence) noexcept {
+#if defined(SYS__llseek)
+    loff_t result = 0;
+    const auto bits = static_cast<std::uint64_t>(offset);
+    const auto high = static_cast<unsigned long>(bits >> 32U);
+    return ::syscall(SYS__llseek, fd, high, static_cast<unsigned long>(bits), &result, whence) == 0 ? result : -1;
+#else
+    return ::syscall(SYS_lseek, fd, offset, whence);
+#endif
+}
+
+} // namespace
+
 // What the program calls instead of the C library. Real calls are made by syscall(2) or by a sibling of the function.
 // NOLINTBEGIN(cert-dcl50-cpp,readability-inconsistent-declaration-parameter-name): the C library's declarations
 extern "C" {
@@ -620,7 +645,7 @@ int poll(pollfd* entries, nfds_t count, int timeout) {
 }
 
 int fstatfs(int fd, struct statfs* info) noexcept {
-    const long result = ::syscall(SYS_fstatfs, fd, info);
+    const long result = real_fstatfs(fd, info);
     using namespace support::fake;
     const std::lock_guard guard{the_kernel().lock};
     if (result == 0 && kernel::find(the_kernel().buffers, fd) != nullptr) {
@@ -631,7 +656,7 @@ int fstatfs(int fd, struct statfs* info) noexcept {
 }
 
 off_t lseek(int fd, off_t offset, int whence) noexcept {
-    const off_t result = ::syscall(SYS_lseek, fd, offset, whence);
+    const off_t result = real_lseek(fd, offset, whence);
     using namespace support::fake;
     const std::lock_guard guard{the_kernel().lock};
     support::meddler* const liar = the_kernel().liar;
