@@ -143,6 +143,31 @@ TEST_CASE("a wait that ends in time is not reported, however it ends") {
     CHECK(f.reports.empty());
 }
 
+TEST_CASE(
+    "a report that takes long is followed by a pause, after which all that are stuck by then are reported together") {
+    manual_loop loop;
+    std::vector<std::size_t> others;
+    domain media{loop, {.lease = no_lease, .stuck = stuck_after(1s, [&](const stuck_report& r) {
+                                               loop.set(loop.now() + 10ms);
+                                               others.push_back(r.others);
+                                           })}};
+    const buffer a = media.allocate(64);
+    const guard held = try_lock(write(a));
+    std::array<waiter, 100> staggered;
+    for (waiter& w : staggered) {
+        w.start({}, write(a));
+        loop.advance(1ms);
+    }
+    loop.advance(900ms + 10ms + 309ms);
+    CHECK(others == std::vector<std::size_t>{0});
+    CHECK(media.counters().stuck == 1);
+    loop.advance(1ms);
+    CHECK(others == std::vector<std::size_t>{0, 98});
+    loop.advance(10min);
+    CHECK(media.counters().stuck == 100);
+    CHECK(others.size() == 2);
+}
+
 TEST_CASE("waits are reported in their own time, though others have ended") {
     fixture f;
     const guard held = try_lock(write(f.a));

@@ -580,7 +580,8 @@ private:
         }
     }
 
-    /// A lock that waits for too long is found by the next look at the clock, and what waits no longer is not looked for.
+    /// A lock that waits for too long is found by the next look at the clock, but for the pause after a report; and what waits no
+    /// longer is not looked for.
     void check_patience(const claim& c, event_loop::time_point horizon) const {
         const auto after = state_->options.stuck.after;
         const bool waits = c.state.load() == phase::waiting;
@@ -592,9 +593,8 @@ private:
         if (waits && after != dmasync::no_lease && !is_stuck && !is_watched) {
             violated(invariant::lease, "#%lld waits, and is not watched", id(c));
         }
-        if (is_watched && event_loop::later(c.since, after) < horizon) {
-            violated(invariant::lease, "nothing will look when #%lld is stuck", id(c));
-        }
+        const auto due = std::max(event_loop::later(c.since, after), inspector::next_stuck_report(*state_));
+        if (is_watched && due < horizon) { violated(invariant::lease, "nothing will look when #%lld is stuck", id(c)); }
     }
 
     [[nodiscard]] bool may_be_endless(const claim& c, phase p) const {

@@ -64,6 +64,9 @@ struct inspector {
     /// Whether there are holds that have no time yet: their `since` and `until` say nothing.
     [[nodiscard]] static bool dates_later(domain_state& s) noexcept { return s.lazy_timestamps; }
     [[nodiscard]] static event_loop::time_point horizon(domain_state& s) noexcept { return s.horizon; }
+    [[nodiscard]] static event_loop::time_point next_stuck_report(domain_state& s) noexcept {
+        return s.next_stuck_report;
+    }
 
     /// Whether the state ends with the step that is under way.
     [[nodiscard]] static bool is_last(domain_state& s) noexcept { return !s.open && s.is_unused(); }

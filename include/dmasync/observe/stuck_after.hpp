@@ -21,7 +21,9 @@ namespace dmasync::inline DMASYNC_ABI {
 /// an empty sink it is only counted. A lock that does not wait pays nothing for it.
 ///
 /// It is found out where the domain's time passes: on its loop, or on a thread that is blocked in, or begins, a lock. Several
-/// that are found at once and wait for the same in the end are one report. Without memory for it nothing is said.
+/// that are found at once and wait for the same in the end are one report. A report, with what the sink does, is followed by a
+/// pause of 31 times what it took: locks that become stuck meanwhile are counted and reported together after it. Without
+/// memory for it nothing is said.
 [[nodiscard]] inline stuck_watch stuck_after(std::chrono::nanoseconds limit,
                                              stuck_report_sink sink = print_stuck_report) {
     if (!sink) { return {limit, {}}; }

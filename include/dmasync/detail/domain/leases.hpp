@@ -160,12 +160,12 @@ private:
         }
     }
 
-    /// Finds the claims that have waited for too long by `now`, each once.
+    /// Finds the claims that have waited for too long by `now`, each once; none while reports pause.
     /// Returns: whether there are any.
     [[nodiscard]] static bool note_stuck(locked d, time_point now) noexcept {
         bool any = false;
         while (claim* c = d->patient.front()) {
-            const time_point due = event_loop::later(c->since, d->options.stuck.after);
+            const time_point due = std::max(event_loop::later(c->since, d->options.stuck.after), d->next_stuck_report);
             if (due > now) {
                 clock::note_deadline(d, due);
                 break;

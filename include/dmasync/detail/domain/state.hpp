@@ -91,8 +91,9 @@ struct alignas(64) domain_state {
     domain_counters counters;
     admission policy;
     claim_pool pool;
-    buffer_registry registry; // every buffer that is not closed
-    patience_list patient;    // what waits and is not stuck yet, in order of time; empty without `stuck_after`
+    buffer_registry registry;       // every buffer that is not closed
+    patience_list patient;          // what waits and is not stuck yet, in order of time; empty without `stuck_after`
+    time_point next_stuck_report{}; // no claim is found to be stuck before
     buffer_list all_buffers;
     std::size_t buffer_count = 0; // of `all_buffers`
     std::size_t set_count = 0;    // lock_sets: one without buffers has nothing else that keeps the state alive

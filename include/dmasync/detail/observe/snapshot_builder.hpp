@@ -9,6 +9,7 @@
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/observe/wait_graph.hpp>
 #include <dmasync/dma_buf.hpp>
+#include <dmasync/event_loop.hpp>
 #include <dmasync/fence.hpp>
 #include <dmasync/observe/domain_snapshot.hpp>
 #include <dmasync/version.hpp>
@@ -113,6 +114,7 @@ private:
             if (buffers <= buffers_.capacity() && claims_.size() == claims) {
                 copy_buffers(s);
                 if (for_stuck) {
+                    pauses_reports_ = true;
                     s->pool.for_each_begun([](claim& c) { c.flags.clear(claim_flags::stuck_unreported); });
                 }
                 return true;
@@ -152,10 +154,19 @@ private:
     void unpin() noexcept {
         if (buffers_.empty()) { return; }
         critical_section s{domain_};
+        if (pauses_reports_ && s->open) { pause_reports(s); }
         for (const buffer_record& b : buffers_) {
             --b.id->pins;
             core::bury_if_dead(s, *b.id);
         }
+    }
+
+    /// A report looks at the whole domain. A pause of many times what it took follows, so that reports have a bounded share of
+    /// the time however many claims wait, and those that come due meanwhile are reported together.
+    void pause_reports(locked d) const noexcept {
+        constexpr int times = 31;
+        const auto now = d->loop.now();
+        d->next_stuck_report = std::max(d->next_stuck_report, event_loop::later(now, (now - now_) * times));
     }
 
     // ---- after it ----------------------------------------------------------------------------------------------------
@@ -269,6 +280,7 @@ private:
     std::vector<std::pair<const buffer_node*, std::size_t>> places_; // of buffers, in order of address
     std::map<const transaction_node*, std::size_t> transactions_;
     std::vector<std::size_t> stuck_;
+    bool pauses_reports_ = false; // when it is destroyed, which is after the report
 };
 
 } // namespace dmasync::inline DMASYNC_ABI::detail
