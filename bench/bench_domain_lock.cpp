@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Which lock around the state of a domain? Without contention, and with several threads that mark and unmark sets of two words
 // out of eight, one short critical section each: what a lock and an unlock of two buffers come to. Beside `ref`, as in
-// bench_lock. Eight threads are more than most test machines have processors: then it is seen who spins out whom.
+// bench_lock. Eight threads are more than most test machines have processors: then it is seen which lock lets a waiter spin out the holder.
 #include "lock_schemes.hpp"
 #include "support/check.hpp"
 #include "support/reference.hpp"

@@ -42,7 +42,7 @@ task<> lock_and_unlock(benchmark::State& state, studio& s, std::index_sequence<I
     bench::expect_count(state, s.locks, state.iterations());
 }
 
-/// Nobody listens.
+/// Without a recorder.
 template <std::size_t N>
 void lock_untraced(benchmark::State& state) {
     studio s;

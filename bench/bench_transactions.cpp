@@ -149,7 +149,7 @@ void block_through(world& w, const std::vector<std::uint32_t>& batch, std::uint6
 template <deadlock_policy Policy, std::size_t AtOnce>
 void on_threads(benchmark::State& state) {
     constexpr std::size_t batches_each = 20;
-    const auto made = make_event_loop(); // nobody runs it
+    const auto made = make_event_loop(); // it is not run
     world w{*made.loop, Policy};
     std::array<std::uint64_t, AtOnce> locks{};
     for (auto _ : state) {

@@ -21,7 +21,7 @@ struct biased : dmasync::detail::biased_lock {
     static constexpr const char* what = "biased towards its owner; else as the next one";
 };
 
-/// Compare-and-swap, plain store; who waits backs off, and sleeps in the end.
+/// Compare-and-swap, plain store; a waiter backs off, and sleeps in the end.
 struct plain_store_back_off : dmasync::detail::spin_lock {
     static constexpr const char* what = "plain store; back-off that sleeps";
 };
@@ -46,7 +46,7 @@ private:
     std::atomic<std::uint32_t> word_{0};
 };
 
-/// Compare-and-swap, exchange, futex: who waits says so in the word and sleeps until it is woken.
+/// Compare-and-swap, exchange, futex: a waiter says so in the word and sleeps until it is woken.
 /// Source: Drepper, "Futexes Are Tricky" (2011), mutex 2.
 class exchange_futex {
 public:
@@ -71,11 +71,11 @@ public:
 private:
     static constexpr std::uint32_t unlocked = 0;
     static constexpr std::uint32_t locked = 1;
-    static constexpr std::uint32_t awaited = 2; // locked, and somebody may be asleep
+    static constexpr std::uint32_t awaited = 2; // locked, and a thread may be asleep
     std::atomic<std::uint32_t> word_{unlocked};
 };
 
-/// The kernel lends the holder the priority of who waits for it.
+/// The kernel lends the holder the priority of the thread that waits for it.
 /// Source: pthread_mutexattr_setprotocol(3), futex(2): FUTEX_LOCK_PI.
 class pi_mutex {
 public:

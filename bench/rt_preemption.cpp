@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What does a real-time thread see that preempts the thread which is under the domain's lock? On one processor: the holder, an
-// ordinary thread, is inside when a SCHED_FIFO thread wakes and wants the lock. Prints a table of locks against who else wants
+// ordinary thread, is inside when a SCHED_FIFO thread wakes and wants the lock. Prints a table of locks against what else wants
 // the processor: how long until the real-time thread had the lock (median, worst), and how much of that it was running (median).
 //
 //     dmasync_rt_preemption [ROUNDS]
 //
-// Nothing waits for more than some tenths of a second: who spins gives up. Exit status 77: real-time threads are refused here.
+// Nothing waits for more than some tenths of a second: a lock that spins gives up. Exit status 77: real-time threads are refused here.
 #include "lock_schemes.hpp"
 
 #include <algorithm>
@@ -41,7 +41,7 @@ constexpr int waiter_priority = 20;
 constexpr int rival_priority = 10;
 constexpr auto rest_of_section = 1us;    // that the holder has before it when it is preempted
 constexpr auto rival_works_for = 10ms;   // the real-time thread of lower priority
-constexpr auto spinner_patience = 100ms; // after which who spins for ever gives up
+constexpr auto spinner_patience = 100ms; // after which a lock that spins for ever gives up
 constexpr auto round_limit = 5s;
 constexpr int warm_up = 1;
 constexpr int uses_before = 5000; // by the holder, before each round: a lock may get used to its user
@@ -237,7 +237,7 @@ int main(int argc, char** argv) {
         std::printf("[skipped] real-time threads are refused here: %s\n", std::strerror(refused));
         return skipped;
     }
-    std::printf("| the lock | nobody else | an ordinary thread | a real-time thread of lower priority, for %s |\n"
+    std::printf("| the lock | no other thread | an ordinary thread | a real-time thread of lower priority, for %s |\n"
                 "|---|---|---|---|\n",
                 readable(rival_works_for).c_str());
     row<schemes::biased>(rounds);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who may go, as a model: declared sets and transactions that lock buffers of one domain, for reading or writing, with
+// Which acquisition is granted, as a model: declared sets and transactions that lock buffers of one domain, for reading or writing, with
 // leases, cancellation and changes of a hold. All of it is searched: every table of requests, every order of events.
 //
 // What is one critical section of the library (include/dmasync/detail/policy/admission.hpp and its neighbours) is one d_step
@@ -41,7 +41,7 @@ hidden byte S1_one_writer_or_readers, S2_all_or_nothing, S3_stale_token, S4_comp
 
 // ---- Buffers: masks of acquisitions ---------------------------------------------------------------------------------
 
-byte readers[BUFFERS], writers[BUFFERS];                 // who holds
+byte readers[BUFFERS], writers[BUFFERS];                 // holders
 byte waiting_readers[BUFFERS], waiting_writers[BUFFERS]; // the two queues
 byte accepted[BUFFERS]; // whose token equals the buffer's sequence: all that a number is compared for that only grows
 
@@ -82,7 +82,7 @@ byte events;         // how many there may still be
 #define NEW_TRANSACTIONS 1 // whether newcomers can be transactions
 #endif
 #define is_newcomer(i) ((i) >= ACQUISITIONS - 2)
-byte elders[ACQUISITIONS]; // who had begun when it began, and is not over
+byte elders[ACQUISITIONS]; // those that had begun when it began, and are not over
 #define elders(i) elders[i]
 #define may_begin (phase[me] == not_begun)
 #define may_be_transaction (NEW_TRANSACTIONS || !is_newcomer(me))
@@ -93,7 +93,7 @@ byte elders[ACQUISITIONS]; // who had begun when it began, and is not over
 #endif
 
 #ifdef DROP_R5
-byte ahead[ACQUISITIONS]; // who waited when it began to wait
+byte ahead[ACQUISITIONS]; // those that waited when it began to wait
 #define in_front(i) (has(waiting, i) -> ahead[i] : waiting)
 #else
 #define in_front(i) elders(i)
@@ -113,7 +113,7 @@ byte ahead[ACQUISITIONS]; // who waited when it began to wait
 // ---- Within one critical section ------------------------------------------------------------------------------------
 
 hidden byte m, n, k, j, f, x, blocked;
-hidden byte left_r, left_w; // buffers that a reader, or a writer, has left: who waited for that is considered
+hidden byte left_r, left_w; // buffers that a reader, or a writer, has left: what waited for that is considered
 hidden byte candidates;     // to be considered
 hidden byte hurt;           // wounded in this step, and not yet dealt with
 
@@ -318,7 +318,7 @@ inline consider(i) {
     fi
 }
 
-// The fronts of the queues of buffer b, from which somebody has gone: those who may have been waiting for that.
+// The fronts of the queues of buffer b, from which an acquisition has gone: those that may have been waiting for that.
 inline promote(b) {
     if
     :: writers[b] != 0 -> skip
@@ -346,7 +346,7 @@ inline promote(b) {
     left_w = left_w & ~one(b)
 }
 
-// What follows from a step, within it: first those who go, then those who are told that they need not wait any longer.
+// What follows from a step, within it: first those that go, then those that are told that they need not wait any longer.
 inline settle() {
     do
     :: candidates != 0 -> first_of(candidates, k); candidates = candidates & ~one(k); consider(k)
@@ -449,7 +449,7 @@ inline begin_transaction(i) {
     phase[i] = running
 }
 
-// A newcomer. It is younger than everybody who waits: `elders` are all others.
+// A newcomer. It is younger than all that wait: `elders` are all others.
 inline lock_set(i) {
     step_r[i] = want_r[i];
     step_w[i] = want_w[i];
@@ -634,7 +634,7 @@ inline forget(i) {
     od
 }
 
-// ---- Who acts -------------------------------------------------------------------------------------------------------
+// ---- Actions -------------------------------------------------------------------------------------------------------
 
 #define me _pid
 #define todo_r (want_r[me] & ~hold_r[me])
@@ -679,7 +679,7 @@ inline choose_held() {
     od
 }
 
-// Any number up to the limit, so that nobody's progress depends on there being one.
+// Any number up to the limit, so that no progress depends on there being one.
 inline choose_events() {
     do
     :: events < EVENTS -> events++

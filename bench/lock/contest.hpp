@@ -37,7 +37,7 @@ public:
     [[nodiscard]] bool goes_on() noexcept;
 
     const std::size_t index; ///< 0 or 1
-    std::uint64_t locks = 0; ///< how many there were; to be counted by who locks
+    std::uint64_t locks = 0; ///< how many there were; counted by the thread that locks
 
 private:
     friend class contest;

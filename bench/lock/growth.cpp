@@ -68,7 +68,7 @@ waiter wait_in(crowd& c) {
     ++c.s.counts[0];
 }
 
-/// All queue behind one who holds the buffer; measured is from its unlock on, until the last of them has had it.
+/// All queue behind one that holds the buffer; measured is from its unlock on, until the last of them has had it.
 task<> one_round(crowd& c) {
     auto held = co_await lock(write(c.s.buffers[0]), lock_options{.lease = 1h});
     const bool first = c.bytes_each == 0;
@@ -113,7 +113,7 @@ struct world {
     std::vector<std::uint64_t> memory;
     std::vector<buffer> buffers;
     std::vector<std::uint32_t> order; // of all buffers but the spare one, at random
-    std::uint64_t count = 0;          // changed by who holds any of them: there is one coroutine only
+    std::uint64_t count = 0;          // changed by the holder of any of them: there is one coroutine only
 };
 
 /// Made once for each size: a million buffers take a second.

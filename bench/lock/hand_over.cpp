@@ -23,7 +23,7 @@ struct queue {
 
     [[nodiscard]] auto get() { return lock(write(s.buffers[0])); }
 
-    /// Whoever was `place`th in the queue has got it.
+    /// The `place`th in the queue has got it.
     void granted(std::uint64_t place) { out_of_turn += s.counts[0]++ % coroutines == place ? 0 : 1; }
 };
 

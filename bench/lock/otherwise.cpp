@@ -46,7 +46,7 @@ BENCHMARK(scoped_lock<1>);
 BENCHMARK(scoped_lock<4>);
 BENCHMARK(scoped_lock<16>);
 
-/// In order of address, as who avoids deadlocks by hand does it.
+/// In order of address, as a program does it that avoids deadlocks by hand.
 template <class Mutex>
 void lock_in_order(benchmark::State& state, std::size_t size) {
     std::vector<counting<Mutex>> locks(size);

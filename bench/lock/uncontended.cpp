@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What does a lock with a lease cost that nobody contends for?
+// What does an uncontended lock with a lease cost?
 #include "../support/check.hpp"
 #include "studio.hpp"
 
@@ -52,7 +52,7 @@ void dmasync_lock_read(benchmark::State& state) {
     bench::run(state, s, [](benchmark::State& st, studio& all) -> task<> {
         for (auto _ : st) {
             auto held = co_await lock(read(all.buffers[0]));
-            ++all.counts[0]; // nobody else is there
+            ++all.counts[0]; // uncontended
             benchmark::ClobberMemory();
         }
     });

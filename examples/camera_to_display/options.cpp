@@ -11,7 +11,7 @@ const std::string_view usage =
     R"(usage: dmasync_camera_to_display [OPTION...]
 
 Shows on a screen what a camera sees, without a copy: the camera writes into memory of the graphics card, the processor
-draws the number and the checksum of the frame into it, and the card shows it. Takes the screen over, so nobody else may
+draws the number and the checksum of the frame into it, and the card shows it. Takes the screen over, so no other program may
 use it; restores it at the end.
 
   --frames N          ends after that many frames; without it, when it is interrupted (Ctrl-C)

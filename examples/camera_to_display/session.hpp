@@ -29,7 +29,7 @@ namespace camera_to_display {
 /// One is filled, one is shown, one is on the way from here to there.
 inline constexpr std::size_t picture_count = 3;
 
-/// A picture's memory, as the card, the screen and everybody else know it.
+/// A picture's memory, as the card, the screen and all stages know it.
 struct shared_picture {
     devices::dumb_buffer memory;
     devices::framebuffer framebuffer;

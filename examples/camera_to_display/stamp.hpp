@@ -2,7 +2,7 @@
 #pragma once
 /// \file stamp.hpp  A number and a checksum, drawn into a picture as black and white blocks.
 ///
-/// Whoever sees the picture, a camera in front of the screen say, can read both, and tell whether all of it is of one
+/// A program that sees the picture, by a camera in front of the screen say, can read both, and tell whether all of it is of one
 /// frame: a picture that was changed while it was shown has a checksum that is not its own.
 
 #include "picture.hpp"

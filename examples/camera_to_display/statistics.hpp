@@ -31,7 +31,7 @@ public:
     [[nodiscard]] std::uint64_t captured() const noexcept { return captured_; }
 
     /// "300 frames captured, 300 shown, 0 dropped, 0 damaged, 30.0 fps". A frame is dropped when the camera has no buffer
-    /// for it, or somebody on the way keeps it for longer than his lease.
+    /// for it, or a stage keeps it for longer than its lease.
     [[nodiscard]] std::string text() const;
 
 private:

@@ -16,8 +16,8 @@
 
 namespace common {
 
-/// A queue of limited length between two coroutines, each on a loop of its own. Who sends waits for room, who receives
-/// for something to be there; a stop request wakes both with std::errc::operation_canceled, thrown as std::system_error.
+/// A queue of limited length between two coroutines, each on a loop of its own. A sender waits for room, a receiver
+/// for a value; a stop request wakes both with std::errc::operation_canceled, thrown as std::system_error.
 ///
 /// Threads: any; one coroutine at a time waits at each end, on the thread of that end's loop.
 template <class T>
@@ -57,7 +57,7 @@ public:
     }
 
 private:
-    /// One end: who waits there, if anybody. Under the mutex; but once woken it belongs to its loop until that has run it.
+    /// One end: the coroutine that waits there, if any. Under the mutex; but once woken it belongs to its loop until that has run it.
     struct end : dmasync::work {
         explicit end(dmasync::event_loop& l) noexcept : work{resume}, loop{l} {}
 

@@ -28,7 +28,7 @@ struct finished_buffer {
     bool damaged = false;       // the device says that the content is not to be used
 };
 
-/// Buffers are dma-bufs of somebody else, named by their place in the queue: V4L2_MEMORY_DMABUF.
+/// Buffers are dma-bufs of another device, named by their place in the queue: V4L2_MEMORY_DMABUF.
 /// Every call throws std::system_error.
 class v4l2_queue {
 public:
@@ -57,8 +57,8 @@ public:
 
     void start();
 
-    /// Takes all buffers back, finished or not; returns when the device uses none of them any more. Whoever waits for the
-    /// device to become readable is woken.
+    /// Takes all buffers back, finished or not; returns when the device uses none of them any more. A coroutine that
+    /// waits for the device to become readable is woken.
     void stop() noexcept;
 
     [[nodiscard]] bool running() const noexcept { return running_; }

@@ -13,7 +13,7 @@
 
 namespace pipeline {
 
-/// Keeps frames spread evenly over a video whose length nobody knows yet. Threads: one at a time.
+/// Keeps frames spread evenly over a video whose length is not known yet. Threads: one at a time.
 class contact_sheet {
 public:
     explicit contact_sheet(const video_format& format);

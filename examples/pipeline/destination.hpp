@@ -12,8 +12,8 @@ namespace pipeline {
 /// one to a file that does not exist yet. Throws std::filesystem::filesystem_error.
 [[nodiscard]] std::filesystem::path destination(const std::string& path);
 
-/// The descriptor that a name like "-" or "/dev/stdout" means, if it means one: one that others have opened, who decide
-/// what is in the file already, and where writing goes on.
+/// The descriptor that a name like "-" or "/dev/stdout" means, if it means one: one that another program has opened,
+/// which decides what is in the file already, and where writing goes on.
 [[nodiscard]] std::optional<int> inherited_descriptor(const std::string& path);
 
 } // namespace pipeline

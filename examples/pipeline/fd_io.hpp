@@ -32,7 +32,7 @@ void write_all(int fd, std::span<const std::byte> bytes, const std::string& name
 /// Throws std::errc::operation_canceled, as std::system_error naming `name`, after a stop request.
 void throw_if_stopped(const std::stop_token& stop, const std::string& name);
 
-/// Makes errors of what would otherwise be the death of the process: a write to a pipe nobody reads (EPIPE), and one
+/// Makes errors of what would otherwise be the death of the process: a write to a pipe without readers (EPIPE), and one
 /// beyond the largest size that a file may have (EFBIG).
 void make_write_signals_errors() noexcept;
 

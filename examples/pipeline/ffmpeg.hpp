@@ -20,7 +20,7 @@ public:
     explicit ffmpeg(const std::string& file, on_damage what = on_damage::fail);
     ffmpeg(const ffmpeg&) = delete;
     ffmpeg& operator=(const ffmpeg&) = delete;
-    /// Ends ffmpeg if it still runs: nobody wants its output any more.
+    /// Ends ffmpeg if it still runs: its output is not wanted any more.
     ~ffmpeg();
 
     /// Where its YUV4MPEG2 stream comes out.

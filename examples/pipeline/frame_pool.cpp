@@ -24,7 +24,7 @@ dmasync::task<shared_frame> frame_pool::take() {
 void frame_pool::give_back(const dmasync::buffer* used) noexcept {
     try {
         static_cast<void>(free_.try_send(used));
-    } catch (const std::system_error&) {} // stopped: nobody is going to take it
+    } catch (const std::system_error&) {} // stopped: it is not going to be taken
 }
 
 } // namespace pipeline

@@ -18,7 +18,7 @@
 namespace pipeline {
 
 /// A frame on its way through the stages. When the last of them has dropped it, its buffer can be taken again: that is
-/// what holds ingest back when a later stage is slow. The lock still decides who may touch the bytes.
+/// what holds ingest back when a later stage is slow. The lock still decides which stage may touch the bytes.
 using shared_frame = std::shared_ptr<const dmasync::buffer>;
 
 /// Threads: frames may be dropped on any; one coroutine at a time waits for one, on the thread of the taker's loop.

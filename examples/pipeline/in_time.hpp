@@ -14,7 +14,7 @@ namespace pipeline {
 inline constexpr int most_attempts = 3;
 
 /// Gives back what a step has held. Throws std::system_error with `errc::lease_expired` unless the hold has lasted until
-/// now: only then nobody else has touched the frames meanwhile.
+/// now: only then no other stage has touched the frames meanwhile.
 inline void finish(dmasync::guard& held) {
     if (const std::error_code ec = held.unlock(); ec) { throw std::system_error{ec}; }
 }

@@ -96,7 +96,7 @@ void make_video(const options& chosen, video_input& input, results& made, trace_
 int run(const options& chosen) {
     const std::stop_source stop;
     video_input input{chosen.input, stop.get_token(), chosen.damage};
-    common::block_signal(SIGUSR1);      // shows who holds which frames, as soon as there are any
+    common::block_signal(SIGUSR1);      // shows the holders of frames, as soon as there are any
     common::interruption signals{stop}; // before there is a file to be left behind
     std::optional<results> made;
     std::optional<trace_files> traces;

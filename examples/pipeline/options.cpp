@@ -21,7 +21,7 @@ share their frames through dmasync. INPUT is a YUV4MPEG2 file, any other video i
 from the standard input. OUTPUT is a YUV4MPEG2 file, which appears when it is complete, or - for the standard output.
 
   --contact-sheet FILE   also writes a PNG picture with frames before and after
-  --trace FILE           also writes who locked which frames when: FILE.html is a page for any browser, FILE.json is for
+  --trace FILE           also writes a timeline of the locks: FILE.html is a page for any browser, FILE.json is for
                          https://ui.perfetto.dev; may be given for each
   --frames-total N       how many frames INPUT has, for the progress line, where that cannot be told from the file
   --lease MS             how long a stage may hold its frames before they are taken from it (5000)
@@ -31,7 +31,7 @@ from the standard input. OUTPUT is a YUV4MPEG2 file, which appears when it is co
   --help                 prints this
   --                     what follows are files, whatever they are called
 
-SIGUSR1 has it print who holds which frames, and who waits for whom.
+SIGUSR1 has it print the holders and the waiters of each frame.
 
 Exits with 0; with 1 after an error, with 2 for a wrong command line, with 128 and the signal's number when it was
 interrupted.

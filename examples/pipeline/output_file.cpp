@@ -50,7 +50,7 @@ int open_special(const std::string& path, const std::string& name, const std::st
         const int fd = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
         if (fd >= 0) { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK); } // ours alone: it was opened here
         if (fd >= 0 || errno != ENXIO || !fs::is_fifo(path)) { return fd; }
-        std::this_thread::sleep_for(20ms); // nobody reads it yet
+        std::this_thread::sleep_for(20ms); // it has no reader yet
     }
 }
 

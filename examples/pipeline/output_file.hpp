@@ -15,7 +15,7 @@ namespace pipeline {
 /// that is replaced hands its permissions on.
 class output_file {
 public:
-    /// A named pipe is waited for until somebody reads it, or a stop is requested: std::errc::operation_canceled.
+    /// A named pipe is waited for until it has a reader, or a stop is requested: std::errc::operation_canceled.
     /// Throws std::system_error, also when the standard output is closed.
     explicit output_file(const std::string& path, const std::stop_token& stop = {});
     output_file(const output_file&) = delete;

@@ -12,7 +12,7 @@ namespace pipeline {
 
 struct progress_state {
     std::uint64_t frames = 0;
-    std::optional<std::uint64_t> frames_total; // empty when nobody knows
+    std::optional<std::uint64_t> frames_total; // empty when not known
     std::uint64_t leases_expired = 0;
     std::chrono::duration<double> elapsed{};
 };

@@ -62,7 +62,7 @@ task<> fill(studio& s, const picture& p, const bytes& arrived) {
     finish(held);
 }
 
-/// Hands a picture on whose frame is locked for writing: whoever asks for the frame now gets it when that hold ends.
+/// Hands a picture on whose frame is locked for writing: a stage that asks for the frame now gets it when that hold ends.
 void announce(studio& s, const picture& p) {
     *p.is_denoised = false;
     for (channel<picture>* readers : {&s.to_analyse, &s.to_overlay}) {
@@ -138,7 +138,7 @@ task<> take_out(studio& s, const picture& p, const outlet& out, bytes& source, b
 
 // ---- the stages ------------------------------------------------------------------------------------------------------
 
-/// Nobody knows for how long a pipe keeps us waiting, so nothing is locked meanwhile, and other stages use the loop; the
+/// A pipe may keep it waiting for any time, so nothing is locked meanwhile, and other stages use the loop; the
 /// same goes for the sink.
 task<> ingest_stage(studio& s, video_input& input) {
     bytes arrived(frame_bytes(s.format));

@@ -34,8 +34,8 @@ struct picture {
     std::uint64_t number = 0;
     shared_frame source{};
     shared_frame denoised{};
-    /// Whether `denoised` has all of the picture. It is handed on before that, while it is locked for writing: who gets
-    /// it then looks here first, since a writer may also have lost it half-way, when its lease ran out.
+    /// Whether `denoised` has all of the picture. It is handed on before that, while it is locked for writing: a stage that
+    /// gets it then looks here first, since a writer may also have lost it half-way, when its lease ran out.
     std::shared_ptr<std::atomic<bool>> is_denoised{};
     shared_frame output{};
 };
@@ -45,12 +45,12 @@ struct studio_settings {
     std::optional<std::uint64_t> stall{}; ///< the picture at which denoising hangs once, until its lease has run out
     dmasync::lease_report_sink report = dmasync::print_lease_report;
     dmasync::stuck_report_sink stuck = dmasync::print_stuck_report; ///< told of locks that wait for a second
-    /// Shown who holds which frames, at each SIGUSR1, which must be blocked then. Called on a thread of its own.
+    /// Shown the holders and waiters of frames, at each SIGUSR1, which must be blocked then. Called on a thread of its own.
     std::function<void(const std::string&)> show{};
     dmasync::trace_recorder* trace = nullptr; ///< is told of every lock; outlives the run
 };
 
-/// Lifetime: nobody runs the loops any more when it is destroyed.
+/// Lifetime: the loops are not run any more when it is destroyed.
 struct studio {
     studio(const video_format& video, dmasync::event_loop& for_io, dmasync::event_loop& for_filters,
            const studio_settings& how, const std::stop_token& on_stop)
@@ -71,7 +71,7 @@ struct studio {
                             .report = settings.report,
                             .stuck = dmasync::stuck_after(std::chrono::seconds{1}, settings.stuck)}};
 
-    // Announcements never wait for room, for who makes them holds frames: a place for each frame, as often as its step
+    // Announcements never wait for room, for the stage that makes them holds frames: a place for each frame, as often as its step
     // may be tried.
     static constexpr std::size_t cleaned_frames = 3;
     static constexpr std::size_t most_announcements = cleaned_frames * most_attempts;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-/// \file trace_files.hpp  What has been locked by whom and when, for those who ask for it: as a page, or for Perfetto.
+/// \file trace_files.hpp  A timeline of all locks, where it is asked for: as a page, or for Perfetto.
 
 #include "output_file.hpp"
 
@@ -24,7 +24,7 @@ public:
     /// No names, no trace. Errors: as output_file.
     trace_files(const std::vector<std::string>& names, const std::stop_token& stop);
 
-    /// Whom the domain is to tell; null without a trace. Lives as long as this.
+    /// The recorder for the domain; null without a trace. Lives as long as this.
     [[nodiscard]] dmasync::trace_recorder* recorder() noexcept { return recorder_ ? &*recorder_ : nullptr; }
 
     /// Writes what there is. Throws std::system_error.

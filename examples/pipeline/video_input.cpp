@@ -105,7 +105,7 @@ void video_input::refuse_short_file() const {
 }
 
 void video_input::explain(const std::system_error& error) {
-    if (error.code() != std::errc::operation_canceled) { finish(); } // else ffmpeg is going to be ended: nobody waits
+    if (error.code() != std::errc::operation_canceled) { finish(); } // else ffmpeg is going to be ended: no wait for it
 }
 
 void video_input::finish() {

@@ -24,7 +24,7 @@ class video_input {
 public:
     /// "-" is the standard input. A regular file that neither begins like YUV4MPEG2 nor is called *.y4m goes to ffmpeg.
     /// Errors: as y4m_reader and ffmpeg; no_frames and truncated_frame for a file that is too short for its first frame,
-    /// whatever size it claims: nobody should make room for that; as std::system_error.
+    /// whatever size it claims: no room should be made for that; as std::system_error.
     explicit video_input(const std::string& path, std::stop_token stop = {}, on_damage what = on_damage::fail);
 
     [[nodiscard]] const video_format& format() const noexcept { return reader_->format(); }

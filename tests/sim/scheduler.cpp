@@ -54,7 +54,7 @@ struct everything {
     random_numbers random{0};
     std::uint32_t period = 1;
     std::uint64_t switches = 0;
-    std::uint64_t leaves = 0;       // of the processor, to whomever
+    std::uint64_t leaves = 0;       // of the processor, to any thread
     unsigned looks_at_the_last = 0; // by the thread that spins
     bool abandoned = false;
 };

@@ -19,7 +19,7 @@ OPERATIONS = ["lock_1", "lock_4", "lock_16", "lock_set_4", "single_1", "hand_ove
 PARTS = {
     "what stands in the coroutine: requests, outcome": ["lock", "lock_set", "detail/lock/operation", "detail/lock/awaitable", "call_site", "transaction", "lock_options",
                                                         "run_transaction", "task", "error", "detail/base/failure"],
-    "who may go: look at each buffer, mark it, take the mark off": ["detail/policy/admission", "detail/policy/nodes", "detail/policy/marks",
+    "admission: look at each buffer, mark it, take the mark off": ["detail/policy/admission", "detail/policy/nodes", "detail/policy/marks",
                                                                     "detail/policy/wounding", "access_mode"],
     "steps of the domain": ["detail/domain/acquire", "detail/domain/core", "detail/domain/critical_section", "detail/domain/holds",
                             "detail/domain/leases", "detail/domain/transactions", "detail/domain/fences", "detail/domain/loans",

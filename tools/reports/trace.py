@@ -9,7 +9,7 @@ from . import Part
 
 ROWS = [
     ("not compiled in (`DMASYNC_TRACE=0`)", "trace_out", "lock_untraced"),
-    ("compiled in, nobody listens", "trace", "lock_untraced"),
+    ("compiled in, not traced", "trace", "lock_untraced"),
     ("recorded", "trace", "lock_traced"),
 ]
 SIZES = (1, 4)

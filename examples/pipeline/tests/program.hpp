@@ -66,7 +66,7 @@ private:
     dmasync::unique_fd fd_;
 };
 
-/// A running program; it is killed if nobody waits for it.
+/// A running program; it is killed if it is not waited for.
 class program {
 public:
     explicit program(std::vector<std::string> arguments, surroundings around = {}) {

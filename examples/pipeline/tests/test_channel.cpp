@@ -59,7 +59,7 @@ TEST_CASE("values arrive in the order in which they were sent, and then the end"
     CHECK(received == numbers(100));
 }
 
-TEST_CASE("who sends into a full channel waits for room") {
+TEST_CASE("a sender into a full channel waits for room") {
     manual_loop loop;
     channel<int> c{2, loop, loop, {}};
     const auto send = [](manual_loop& l, channel<int>& to, std::vector<event_loop::time_point>& sent) -> task<> {
@@ -78,7 +78,7 @@ TEST_CASE("who sends into a full channel waits for room") {
     CHECK(sent == std::vector{start, start, start + 10ms});
 }
 
-TEST_CASE("a stop wakes who waits at either end") {
+TEST_CASE("a stop wakes a waiter at either end") {
     manual_loop loop;
     std::stop_source stop;
     channel<int> full{1, loop, loop, stop.get_token()};
@@ -106,7 +106,7 @@ TEST_CASE("nothing goes through a channel that was stopped before") {
     CHECK(test::error_of([&] { loop.run(c.send(1)); }) == std::errc::operation_canceled);
 }
 
-TEST_CASE("values that nobody received are destroyed with the channel") {
+TEST_CASE("values that were not received are destroyed with the channel") {
     const auto value = std::make_shared<int>(1);
     {
         manual_loop loop;

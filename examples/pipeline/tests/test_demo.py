@@ -86,8 +86,8 @@ class Demo(unittest.TestCase):
         self.assertEqual(trace["otherData"]["records lost"], 0)
         self.assertEqual(len({e["args"]["lock"] for e in trace["traceEvents"] if e.get("cat") == "hold"}), locked)
         lines = result.stdout.splitlines()
-        [page] = self.told("Who held what", lines)
-        [stalled] = self.told("Who waited", lines)
+        [page] = self.told("Timeline", lines)
+        [stalled] = self.told("With a hang", lines)
         self.assertIn("denoise", pathlib.Path(page).read_text(encoding="utf-8"))
         if why := webdriver.missing():
             print("[skipped] the pages of the demo in a browser: " + why)

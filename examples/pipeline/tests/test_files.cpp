@@ -142,7 +142,7 @@ TEST_CASE("a closed standard output is reported") {
     CHECK(error == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE("a pipe that nobody reads any more is reported") {
+TEST_CASE("a pipe without readers is reported") {
     make_write_signals_errors();
     std::array<int, 2> ends{};
     REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
@@ -152,7 +152,7 @@ TEST_CASE("a pipe that nobody reads any more is reported") {
     CHECK(test::error_of([&] { y4m_writer{writer.get(), "pipe", test::format_of(2, 2)}; }) == std::errc::broken_pipe);
 }
 
-TEST_CASE("the umask decides who may read a new file") {
+TEST_CASE("the umask decides which users may read a new file") {
     const test::temporary_folder folder;
     const mode_t before = ::umask(027);
     output_file{folder / "out"}.commit();

@@ -226,7 +226,7 @@ TEST_CASE("a signal ends a run that waits for input, and leaves nothing behind")
     }
 }
 
-TEST_CASE("a signal ends a run whose output nobody takes") {
+TEST_CASE("a signal ends a run whose output is not taken") {
     const fixture f;
     const std::string fifo = f.folder / "fifo";
     REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
@@ -240,7 +240,7 @@ TEST_CASE("a signal ends a run whose output nobody takes") {
     CHECK(result.messages == "dmasync_pipeline: interrupted; standard output is incomplete\n");
 }
 
-TEST_CASE("a signal ends a run whose output or contact sheet is a named pipe that nobody opens") {
+TEST_CASE("a signal ends a run whose output or contact sheet is a named pipe that is never opened") {
     const fixture f;
     const std::string fifo = f.folder / "fifo";
     REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
@@ -253,7 +253,7 @@ TEST_CASE("a signal ends a run whose output or contact sheet is a named pipe tha
     }
 }
 
-TEST_CASE("a named pipe gets the video once somebody opens it") {
+TEST_CASE("a named pipe gets the video once it is opened") {
     const fixture f;
     CHECK(test::program{{f.in, f.out}}.wait().exit_code == 0);
     const std::string fifo = f.folder / "fifo";
@@ -336,7 +336,7 @@ TEST_CASE("frames come out while the input is still open") {
     }
 }
 
-TEST_CASE("SIGUSR1 shows who holds which frames, as often as it comes, and the run goes on") {
+TEST_CASE("SIGUSR1 shows the holders of frames, as often as it comes, and the run goes on") {
     const fixture f;
     const std::string messages = f.folder / "messages";
     test::program run{{f.in, f.out, "--stall", "3", "--lease", "700"}, {.messages = messages}};
@@ -354,7 +354,7 @@ TEST_CASE("SIGUSR1 shows who holds which frames, as often as it comes, and the r
     CHECK(seen.find("stages.cpp:") != std::string::npos);
 }
 
-TEST_CASE("a stage that hangs is named to those who wait for it for too long, with the line that locked") {
+TEST_CASE("a stage that hangs is named to those that wait for it for too long, with the line that locked") {
     const fixture f;
     const std::string messages = f.folder / "messages";
     test::program run{{f.in, f.out, "--stall", "3", "--lease", "60000"}, {.messages = messages}};

@@ -99,7 +99,7 @@ TEST_CASE("a stop request ends the wait for a descriptor") {
     }
 }
 
-TEST_CASE("a stop request from another thread and the descriptor do not both resume who waits") {
+TEST_CASE("a stop request from another thread and the descriptor do not both resume the waiter") {
     for (const auto& loop : all_loops()) {
         for (int round = 0; round < 300; ++round) {
             const a_pipe pipe;

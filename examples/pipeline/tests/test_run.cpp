@@ -159,7 +159,7 @@ TEST_CASE("a stage that hangs loses its frames, is reported, and does its work a
             CHECK(result.progress.locks.leases_expired == 1);
             REQUIRE(reports.size() == 1);
             CHECK(reports[0].starts_with("lease expired: set 'denoise' in domain 'frames' held buffer 'source "));
-            CHECK(!reports[0].ends_with(" 0 waiters")); // those who read what it was to write
+            CHECK(!reports[0].ends_with(" 0 waiters")); // those that read what it was to write
             CHECK(result.progress.locks.granted_after_wait > 0);
         }
     }
@@ -269,7 +269,7 @@ TEST_CASE("a stop from another thread ends all stages, whatever they are doing")
     }
 }
 
-TEST_CASE("an exception of who watches ends all stages") {
+TEST_CASE("an exception of the watcher ends all stages") {
     const test::temporary_folder folder;
     const std::string path = folder / "in.y4m";
     test::write_file(path, test::stream_of(test::format_of(64, 48), 20));

@@ -58,7 +58,7 @@ TEST_CASE("the number of frames is known from a file's size") {
     CHECK(video_input{folder / "a.y4m"}.frames_expected() == 10);
 }
 
-TEST_CASE("a file that is too short for its first frame is refused before anybody makes room for the frame") {
+TEST_CASE("a file that is too short for its first frame is refused before room is made for the frame") {
     const test::temporary_folder folder;
     test::write_file(folder / "a.y4m", "YUV4MPEG2 W16384 H16384\nFRAME\n...");
     test::write_file(folder / "b.y4m", "YUV4MPEG2 W16384 H16384\n");
