@@ -170,9 +170,9 @@ void loan_or_reminder() {
     });
 }
 
-void make_earlier_end_known(place& p) {
+void make_earlier_end_known(place& p, std::chrono::nanoseconds lease = 10ms) {
     std::error_code late; // it may have ended before it is there
-    const guard brief = dmasync::try_lock(write(p.camera), lock_options{.lease = 10ms}, late);
+    const guard brief = dmasync::try_lock(read(p.camera), lock_options{.lease = lease}, late);
 }
 
 /// A thread makes an earlier end known than another one sleeps to, which blocks, while a third lets that go on.
@@ -184,6 +184,22 @@ void earlier_end_or_grant_blocked() {
         [&] { block_and_use(p); },
         [&] { make_earlier_end_known(p); },
         [&] { use_and_unlock(p, std::move(held)); },
+    });
+    check(p.shared.read() == 2, "both have been alone");
+}
+
+/// A blocked thread is woken for one earlier end, and another one comes.
+void earlier_ends_blocked() {
+    place p;
+    p.camera = p.media->adopt(p.more);
+    guard held = p.hold();
+    run_threads({
+        [&] { block_and_use(p); },
+        [&] { make_earlier_end_known(p); },
+        [&] {
+            make_earlier_end_known(p, 5ms);
+            use_and_unlock(p, std::move(held));
+        },
     });
     check(p.shared.read() == 2, "both have been alone");
 }
@@ -211,6 +227,7 @@ const registration programs{
     {"lease", "lease.resumed_late", resumed_late, few_preemptions},
     {"lease", "lease.loan_or_limit", loan_or_limit},
     {"lease", "lease.earlier_end_or_grant_blocked", earlier_end_or_grant_blocked, few_preemptions},
+    {"lease", "lease.earlier_ends_blocked", earlier_ends_blocked, few_preemptions},
     {"lease", "lease.earlier_end_or_grant_elsewhere", earlier_end_or_grant_elsewhere, few_preemptions},
     {"lease", "lease.loan_or_reminder", loan_or_reminder},
 };

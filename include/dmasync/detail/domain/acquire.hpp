@@ -473,6 +473,7 @@ private:
     [[nodiscard]] static bool is_settled(blocked_thread& t) noexcept {
         const std::uint32_t word = t.word.load(std::memory_order_acquire); // with core::notify
         if (word != blocked_thread::look_again) { return word == blocked_thread::settled; }
+        t.wait_for_caller();           // before the next may come: it is in one chain of calls at a time
         std::uint32_t expected = word; // it may be settled by now: then the thread does not sleep
         t.word.compare_exchange_strong(expected, blocked_thread::asleep, std::memory_order_relaxed,
                                        std::memory_order_relaxed);
