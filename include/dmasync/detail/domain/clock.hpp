@@ -159,9 +159,14 @@ private:
     static void wake(blocked_thread& t, sleeper*& first) noexcept {
         t.sleeps_to = time_point::min(); // awake
         std::uint32_t expected = blocked_thread::asleep;
-        const bool sleeps = t.word.compare_exchange_strong(expected, blocked_thread::look_again,
-                                                           std::memory_order_relaxed, std::memory_order_relaxed);
-        if (sleeps) { chain(t, first); } // otherwise it has been woken already
+        if (t.word.load(std::memory_order_relaxed) != expected) { return; } // it has been woken already
+        t.is_being_called.store(true, std::memory_order_relaxed);           // before it can see that it is called
+        if (t.word.compare_exchange_strong(expected, blocked_thread::look_again, std::memory_order_release,
+                                           std::memory_order_relaxed)) { // with acquire::is_settled
+            chain(t, first);
+        } else {
+            t.is_being_called.store(false, std::memory_order_release); // settled just now
+        }
     }
 
     static void chain(sleeper& s, sleeper*& first) noexcept {
