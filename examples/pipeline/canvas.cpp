@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "canvas.hpp"
 
-#include "font.hpp"
+#include "text.hpp"
 
 #include <algorithm>
 
@@ -48,10 +48,10 @@ void canvas::fill(const rectangle& area, const colour& paint, unsigned opacity) 
     blend(frame_.cr, chroma, paint.cr, opacity);
 }
 
-void canvas::draw_text(std::size_t x, std::size_t y, std::size_t dot_size, std::string_view text,
-                       const colour& paint) const noexcept {
-    for_each_dot(text, [&](std::size_t column, std::size_t row) {
-        fill({x + column * dot_size, y + row * dot_size, dot_size, dot_size}, paint);
+void canvas::draw_text(std::size_t x, std::size_t y, std::size_t size, std::string_view text,
+                       const colour& paint) const {
+    render_text(text, size).for_each_dot([&](std::size_t column, std::size_t row, unsigned coverage) {
+        fill({x + column, y + row, 1, 1}, paint, coverage * opaque / 255);
     });
 }
 

@@ -32,9 +32,8 @@ public:
     /// `opacity` is in 256ths.
     void fill(const rectangle& area, const colour& paint, unsigned opacity = opaque) const noexcept;
 
-    /// With its top left at (x, y), each dot of the font `dot_size` pixels wide and high.
-    void draw_text(std::size_t x, std::size_t y, std::size_t dot_size, std::string_view text,
-                   const colour& paint) const noexcept;
+    /// A line of text (text.hpp) of that size, its top left at (x, y).
+    void draw_text(std::size_t x, std::size_t y, std::size_t size, std::string_view text, const colour& paint) const;
 
 private:
     frame_view<std::uint8_t> frame_;

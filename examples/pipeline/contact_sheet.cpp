@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "contact_sheet.hpp"
 
-#include "font.hpp"
+#include "text.hpp"
 #include "timestamp.hpp"
 
 #include <algorithm>
@@ -18,9 +18,10 @@ constexpr image_size thumbnail_box{360, 360};
 
 constexpr std::size_t margin = 24;
 constexpr std::size_t gap_in_pair = 4;
-constexpr std::size_t text_dot = 2;
-constexpr std::size_t text_line = 26;
-constexpr std::size_t heading_height = 2 * text_line + 12;
+constexpr std::size_t heading_size = 26; // pixels to the em
+constexpr std::size_t text_size = 15;
+constexpr std::size_t text_line = 28;
+constexpr std::size_t heading_height = 76;
 
 constexpr rgb paper{24, 26, 30};
 constexpr rgb bright_ink{236, 236, 236};
@@ -28,10 +29,10 @@ constexpr rgb dim_ink{150, 156, 166};
 
 constexpr std::string_view heading = "dmasync pipeline";
 
-std::size_t pixel_width(std::string_view text) noexcept { return text_dot * text_width(text); }
+std::size_t pixel_width(std::string_view text) { return text_width(text, text_size); }
 
 std::string describe(const video_format& format, std::uint64_t frames) {
-    return std::to_string(frames) + " frames - " + std::to_string(format.width) + " x " + std::to_string(format.height);
+    return std::to_string(frames) + " frames, " + std::to_string(format.width) + " x " + std::to_string(format.height);
 }
 
 } // namespace
@@ -73,7 +74,7 @@ contact_sheet::layout contact_sheet::arrange(const std::vector<const pair*>& cho
         cells.source_width = std::max(cells.source_width, pixel_width(label(*frames)));
     }
     cells.pair_width = cells.source_width + gap_in_pair + cells.result_width;
-    const std::size_t text = std::max(pixel_width(heading), pixel_width(description));
+    const std::size_t text = std::max(text_width(heading, heading_size), pixel_width(description));
     cells.sheet_width = margin + std::max(text + margin, pairs_per_row * (cells.pair_width + margin));
     return cells;
 }
@@ -84,8 +85,8 @@ image contact_sheet::draw() const {
     const std::size_t row_height = thumbnail_.height + text_line + margin / 2;
     const std::size_t rows = (chosen.size() + pairs_per_row - 1) / pairs_per_row;
     image sheet{cells.sheet_width, 2 * margin + heading_height + rows * row_height, paper};
-    sheet.draw_text(margin, margin, text_dot, heading, bright_ink);
-    sheet.draw_text(margin, margin + text_line, text_dot, describe(format_, frames_), dim_ink);
+    sheet.draw_text(margin, margin - 4, heading_size, heading, bright_ink);
+    sheet.draw_text(margin, margin + 34, text_size, describe(format_, frames_), dim_ink);
     for (std::size_t i = 0; i < chosen.size(); ++i) {
         const std::size_t x = margin + i % pairs_per_row * (cells.pair_width + margin);
         const std::size_t y = margin + heading_height + i / pairs_per_row * row_height;
@@ -99,8 +100,8 @@ void contact_sheet::draw_pair(image& sheet, std::size_t x, std::size_t result_x,
     const std::size_t text_y = y + thumbnail_.height + 6;
     sheet.draw(x, y, frames.source);
     sheet.draw(result_x, y, frames.result);
-    sheet.draw_text(x, text_y, text_dot, label(frames), dim_ink);
-    sheet.draw_text(result_x, text_y, text_dot, "result", dim_ink);
+    sheet.draw_text(x, text_y, text_size, label(frames), dim_ink);
+    sheet.draw_text(result_x, text_y, text_size, "result", dim_ink);
 }
 
 } // namespace pipeline

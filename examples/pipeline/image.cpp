@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "image.hpp"
 
-#include "font.hpp"
 #include "frame_view.hpp"
+#include "text.hpp"
 
 #include <png.h>
 
@@ -72,11 +72,16 @@ void image::draw(std::size_t x, std::size_t y, const image& other) noexcept {
     }
 }
 
-void image::draw_text(std::size_t x, std::size_t y, std::size_t dot_size, std::string_view text,
-                      const rgb& paint) noexcept {
-    const image dot{dot_size, dot_size, paint};
-    for_each_dot(text,
-                 [&](std::size_t column, std::size_t row) { draw(x + column * dot_size, y + row * dot_size, dot); });
+void image::draw_text(std::size_t x, std::size_t y, std::size_t size, std::string_view text, const rgb& paint) {
+    const auto mix = [](std::uint8_t from, std::uint8_t to, unsigned coverage) {
+        return static_cast<std::uint8_t>((from * (255U - coverage) + to * coverage + 127U) / 255U);
+    };
+    render_text(text, size).for_each_dot([&](std::size_t column, std::size_t row, unsigned coverage) {
+        if (x + column >= width_ || y + row >= height_) { return; }
+        rgb& pixel = pixels_[(y + row) * width_ + x + column];
+        pixel = {mix(pixel.red, paint.red, coverage), mix(pixel.green, paint.green, coverage),
+                 mix(pixel.blue, paint.blue, coverage)};
+    });
 }
 
 std::vector<std::byte> image::to_png() const {

@@ -31,9 +31,8 @@ public:
 
     void set(std::size_t x, std::size_t y, const rgb& paint) noexcept;
     void draw(std::size_t x, std::size_t y, const image& other) noexcept;
-    /// With its top left at (x, y), each dot of the font `dot_size` pixels wide and high.
-    void draw_text(std::size_t x, std::size_t y, std::size_t dot_size, std::string_view text,
-                   const rgb& paint) noexcept;
+    /// A line of text (text.hpp) of that size, its top left at (x, y).
+    void draw_text(std::size_t x, std::size_t y, std::size_t size, std::string_view text, const rgb& paint);
 
     /// The picture as a PNG file. Throws std::runtime_error.
     [[nodiscard]] std::vector<std::byte> to_png() const;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "overlay.hpp"
 
-#include "font.hpp"
 #include "frame_view.hpp"
+#include "text.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +17,8 @@ constexpr colour grey{190, 128, 128};
 constexpr colour blue{110, 210, 100};
 constexpr colour red{110, 100, 210};
 constexpr colour green{210, 80, 70};
+
+constexpr std::size_t smallest_text = 9; // pixels to the em
 
 constexpr unsigned faintest = 40;
 constexpr unsigned brightest = 200;
@@ -69,11 +71,11 @@ void draw_waveform(const canvas& picture, const rectangle& area, const waveform&
 
 /// Draws the number at the top of `panel`; returns what is left for the graphs. In a tiny panel that is all of it.
 rectangle draw_number(const canvas& picture, const rectangle& panel, std::uint64_t frame_number) {
-    const std::string text = "FRAME " + std::to_string(frame_number);
-    const std::size_t dot = std::max<std::size_t>(1, panel.height / 56);
-    const std::size_t line = (glyph_height + 2) * dot;
-    if (text_width(text) * dot > panel.width || 3 * line > panel.height) { return panel; }
-    picture.draw_text(panel.x, panel.y, dot, text, white);
+    const std::string text = "Frame " + std::to_string(frame_number);
+    const std::size_t size = std::max<std::size_t>(smallest_text, panel.height / 8);
+    const std::size_t line = text_height(size) + size / 4;
+    if (text_width(text, size) > panel.width || 3 * line > panel.height) { return panel; }
+    picture.draw_text(panel.x, panel.y, size, text, white);
     return {panel.x, panel.y + line, panel.width, panel.height - line};
 }
 

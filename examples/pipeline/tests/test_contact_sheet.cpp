@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "contact_sheet.hpp"
 
-#include "font.hpp"
 #include "support.hpp"
+#include "text.hpp"
 
 #include <doctest/doctest.h>
 
@@ -61,10 +61,10 @@ TEST_CASE("a contact sheet has two pairs in a row and at most six rows") {
 TEST_CASE("a contact sheet of narrow frames has room for its texts") {
     video_format format = test::format_of(8, 360);
     format.frame_rate = {24, 1};
-    const std::size_t label = 2 * text_width("0:00.000  source");
-    const std::size_t result = 2 * text_width("result");
+    const std::size_t label = text_width("0:00.000  source", 15);
+    const std::size_t result = text_width("result", 15);
     CHECK(sheet_of(format, 1).draw().width() >= 2 * (label + result));
-    CHECK(sheet_of(test::format_of(1, 16384), 1).draw().width() >= 2 * text_width("1 frames - 1 x 16384"));
+    CHECK(sheet_of(test::format_of(1, 16384), 1).draw().width() >= text_width("dmasync pipeline", 26));
 }
 
 TEST_CASE("a contact sheet of no frames is still a picture") {
@@ -125,7 +125,8 @@ TEST_CASE("a thumbnail averages what it leaves out") {
 TEST_CASE("drawing on an image is clipped to it") {
     image picture{4, 4, {}};
     picture.draw(3, 3, image{10, 10, {255, 255, 255}});
-    picture.draw_text(100, 0, 1, "A", {255, 255, 255});
+    picture.draw_text(2, 2, 16, "A", {255, 255, 255});
+    picture.draw_text(100, 0, 16, "A", {255, 255, 255});
     CHECK(picture.at(3, 3) == rgb{255, 255, 255});
     CHECK(picture.at(2, 3) == rgb{});
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "overlay.hpp"
 
-#include "font.hpp"
 #include "support.hpp"
+#include "text.hpp"
 
 #include <doctest/doctest.h>
 
@@ -125,10 +125,22 @@ TEST_CASE("filling clips a rectangle that begins or ends outside") {
 }
 
 TEST_CASE("every character the pipeline writes has a shape") {
-    for (const char character : std::string_view{"ABCXYZabcxyz0123456789.:-/#+"}) {
-        CHECK_UNARY(glyph_of(character) != glyph_of(' '));
+    for (const char character : std::string_view{"ABCXYZabcxyz0123456789.:-/#+,"}) {
+        CHECK_UNARY(std::ranges::any_of(render_text({&character, 1}, 16).coverage, [](int c) { return c > 128; }));
     }
-    CHECK(glyph_of('q') == glyph_of('Q'));
-    CHECK(text_width("") == 0);
-    CHECK(text_width("ab") == 11);
+    CHECK(std::ranges::count(render_text(" ", 16).coverage, 0) == std::ssize(render_text(" ", 16).coverage));
+}
+
+TEST_CASE("a line of text is as wide as it says, and as high as any other of its size") {
+    CHECK(text_width("", 16) == 0);
+    CHECK(text_width("abc", 32) > text_width("abc", 16));
+    CHECK(render_text("Frame 12", 16).width == text_width("Frame 12", 16));
+    CHECK(render_text("a", 16).height == render_text("Qg", 16).height);
+}
+
+TEST_CASE("no letter is cut off at the top or the bottom") {
+    const text_mask mask = render_text("Frame 0123456789 gjpqy", 24);
+    const auto row = [&](std::size_t y) { return std::span{mask.coverage}.subspan(y * mask.width, mask.width); };
+    CHECK(std::ranges::max(row(0)) == 0);
+    CHECK(std::ranges::max(row(mask.height - 1)) < 255);
 }
