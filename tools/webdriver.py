@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""A browser without a window, for what only a browser can tell: Chromium by chromedriver, over plain WebDriver."""
+"""A browser without a window, for what only a browser can tell: Chromium, driven by selenium."""
 
-import json
 import os
-import re
 import shutil
-import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 
-DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+try:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+except ImportError:
+    webdriver = None
 
 
 def missing():
     """Why there is no browser to be had here; empty when there is one."""
     absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-    return f"there is no {' and no '.join(absent)}; Debian: apt-get install chromium chromium-driver" if absent else ""
+    absent += ["selenium for this Python"] if webdriver is None else []
+    why = f"there is no {' and no '.join(absent)}; Debian: apt-get install chromium chromium-driver python3-selenium"
+    return why if absent else ""
 
 
 class Browser:
@@ -24,84 +27,62 @@ class Browser:
 
     def __init__(self, width=1280, height=800, dark=False):
         self.profile = tempfile.TemporaryDirectory(prefix="dmasync-browser-")
-        self.driver = subprocess.Popen(
-            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**os.environ, "HOME": self.profile.name, "TMPDIR": self.profile.name})
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-proxy-server",
+                     f"--window-size={width},{height}", f"--user-data-dir={self.profile.name}/profile"]
+        arguments += ["--no-sandbox"] if os.geteuid() == 0 else []  # its sandbox refuses to run as root
+        arguments += ["--blink-settings=preferredColorScheme=0"] if dark else []
+        for argument in arguments:
+            options.add_argument(argument)
+        options.ignore_local_proxy_environment_variables()
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        service = Service(shutil.which("chromedriver"),
+                          env={**os.environ, "HOME": self.profile.name, "TMPDIR": self.profile.name})
         try:
-            started = re.compile(r"started successfully on port (\d+)")
-            port = next(found[1] for line in self.driver.stdout if (found := started.search(line)))
-            self.base = f"http://127.0.0.1:{port}/session"
-            arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-                         f"--window-size={width},{height}", f"--user-data-dir={self.profile.name}/profile"]
-            arguments += ["--no-sandbox"] if os.geteuid() == 0 else []  # its sandbox refuses to run as root
-            arguments += ["--blink-settings=preferredColorScheme=0"] if dark else []
-            session = self._ask("POST", "", {"capabilities": {"alwaysMatch": {
-                "browserName": "chrome", "goog:chromeOptions": {"args": arguments},
-                "goog:loggingPrefs": {"browser": "ALL"}}}})
-            self.base += "/" + session["sessionId"]
+            self.driver = webdriver.Chrome(service=service, options=options)
         except BaseException:
-            self.__exit__()
+            self.profile.cleanup()
             raise
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        try:
-            if not self.base.endswith("/session"):
-                self._ask("DELETE", "")
-        except (AttributeError, OSError):
-            pass  # it did not get that far
-        self.driver.terminate()
-        self.driver.wait()
-        self.driver.stdout.close()
+        self.driver.quit()
         self.profile.cleanup()
 
-    def _ask(self, method, path, body=None):
-        request = urllib.request.Request(self.base + path, method=method, headers={"Content-Type": "application/json"},
-                                         data=None if body is None else json.dumps(body).encode())
-        try:
-            with DIRECTLY.open(request, timeout=120) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(json.load(error)["value"]["message"]) from None
-
     def open(self, path):
-        self._ask("POST", "/url", {"url": path if str(path).startswith("about:") else f"file://{path}"})
+        self.driver.get(path if str(path).startswith("about:") else f"file://{path}")
 
     def run(self, script, *arguments):
         """What a function body in JavaScript returns."""
-        return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+        return self.driver.execute_script(script, *arguments)
 
     def settle(self):
         """Waits until the page has drawn what it was asked to."""
-        self._ask("POST", "/execute/async", {"script": """const done = arguments[arguments.length - 1];
-            requestAnimationFrame(() => requestAnimationFrame(() => done()));""", "args": []})
+        self.driver.execute_async_script("""const done = arguments[arguments.length - 1];
+            requestAnimationFrame(() => requestAnimationFrame(() => done()));""")
 
-    def act(self, kind, actions, **parameters):
-        """Input as a person makes it: W3C actions of one device."""
-        source = {"type": kind, "id": kind, "actions": actions}
-        if kind == "pointer":
-            source["parameters"] = {"pointerType": "mouse"}
-        self._ask("POST", "/actions", {"actions": [{**source, **parameters}]})
+    def _act(self, *steps):
+        """Input as a person makes it, by a mouse at places in the window."""
+        chain = ActionChains(self.driver, duration=50)
+        for step in steps:
+            step(chain.w3c_actions.pointer_action)
+        chain.perform()
         self.settle()
 
     def click(self, x, y):
-        self.act("pointer", [{"type": "pointerMove", "x": round(x), "y": round(y)}, {"type": "pointerDown", "button": 0},
-                             {"type": "pointerUp", "button": 0}])
+        self._act(lambda p: p.move_to_location(round(x), round(y)), lambda p: p.pointer_down(), lambda p: p.pointer_up())
 
     def drag(self, x, y, to_x, to_y):
-        self.act("pointer", [{"type": "pointerMove", "x": round(x), "y": round(y)}, {"type": "pointerDown", "button": 0},
-                             {"type": "pointerMove", "x": round(to_x), "y": round(to_y), "duration": 50},
-                             {"type": "pointerUp", "button": 0}])
+        self._act(lambda p: p.move_to_location(round(x), round(y)), lambda p: p.pointer_down(),
+                  lambda p: p.move_to_location(round(to_x), round(to_y)), lambda p: p.pointer_up())
 
     def wheel(self, x, y, delta):
-        self.act("wheel", [{"type": "scroll", "x": round(x), "y": round(y), "deltaX": 0, "deltaY": delta}])
+        ActionChains(self.driver).scroll_from_origin(ScrollOrigin.from_viewport(round(x), round(y)), 0, delta).perform()
+        self.settle()
 
     def messages(self):
         """What the console has been told since the last time, errors of the page among it."""
-        return [entry["message"] for entry in self._ask("POST", "/se/log", {"type": "browser"})]
-
-    def screenshot(self):
-        """A PNG, in base64."""
-        return self._ask("GET", "/screenshot")
+        return [entry["message"] for entry in self.driver.get_log("browser")]
