@@ -15,6 +15,7 @@
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/transactions.hpp>
 #include <dmasync/detail/lock/awaitable.hpp>
+#include <dmasync/detail/lock/mistakes.hpp>
 #include <dmasync/detail/lock/operation.hpp>
 #include <dmasync/event_loop.hpp>
 #include <dmasync/guard.hpp>
@@ -180,9 +181,9 @@ struct lock_arguments {
     }
 };
 
-/// Sorts the arguments out: `Modes` are those of the requests so far.
+/// Sorts the arguments out: `Modes` are those of the requests so far. Has no `type` where they are no lock.
 template <class Requests, class... Args>
-struct parse_arguments;
+struct parse_arguments {};
 
 template <access_mode...>
 struct mode_list {};
@@ -207,11 +208,16 @@ struct parse_arguments<mode_list<First, Modes...>, lock_options, std::error_code
 template <class... Args>
 using arguments_of = typename parse_arguments<mode_list<>, std::remove_cvref_t<Args>...>::type;
 
+/// Whether an argument, if it is an error code, is the caller's to read afterwards: neither const nor a temporary.
+template <class T>
+concept can_be_set = !std::is_same_v<std::remove_cvref_t<T>, std::error_code> || std::is_same_v<T, std::error_code&>;
+
 } // namespace detail
 
-/// One or more requests, then `lock_options` if any, then a `std::error_code&` if any.
+/// One or more requests, then `lock_options` if any, then a variable `std::error_code` if any. Other arguments do not
+/// compile, and are told how they are written (detail/lock/mistakes.hpp): overload resolution alone does not tell them.
 template <class... Args>
-concept describes_lock = std::is_class_v<detail::arguments_of<Args...>>; // false where there is no such type
+concept describes_lock = std::is_class_v<detail::arguments_of<Args...>> &&(...&& detail::can_be_set<Args>);
 
 /// Locks all the buffers, or none: `co_await lock(read(a), write(b), ...)`. Deadlock-free in whatever order they are asked for;
 /// no later lock that wants the same overtakes. Where another thread holds the set and nothing waits for it, the caller
