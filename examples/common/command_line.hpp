@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 /// \file command_line.hpp  The words of a command line, one after the other.
+///
+/// Not getopt_long: that has global state, reorders its arguments, takes abbreviations that a later option makes ambiguous,
+/// and prints its own messages; here an error is an exception, and parsing is a function that tests call.
 
 #include <charconv>
 #include <cstddef>
