@@ -77,7 +77,19 @@ public:
         return part_awaitable<detail::arguments_of<Args...>>{*this, args...};
     }
 
-    /// The same, blocking the thread. Further error: `would_deadlock`, as `dmasync::blocking_lock`.
+    /// Locks more buffers now: all of these, or none. Never waits, wounds or gives way, so that it may be called in any order
+    /// and while others wait (the kernel's `ww_mutex_trylock`).
+    /// Returns: whether the transaction has got them by this call; false also for what it has already.
+    /// Errors:  `would_block`, when a buffer is not free or a device is at work on it, is not thrown, but set in a trailing
+    ///          std::error_code; else as `lock`. Unlike the kernel's it answers `wounded`, as every lock does.
+    /// Threads: any, one at a time.
+    template <class... Args>
+        requires describes_part<Args...>
+    [[nodiscard]] bool try_lock(Args&&... args) {
+        return part_awaitable<detail::arguments_of<Args...>>{*this, args...}.try_and_take();
+    }
+
+    /// The same as `lock`, blocking the thread. Further error: `would_deadlock`, as `dmasync::blocking_lock`.
     template <class... Args>
         requires describes_part<Args...>
     void blocking_lock(Args&&... args) {
@@ -194,6 +206,14 @@ public:
     void block_and_take() {
         if (!await_ready()) { begin().block(); }
         await_resume();
+    }
+    [[nodiscard]] bool try_and_take() {
+        if (await_ready()) {
+            await_resume();
+            return true;
+        }
+        begin().try_only();
+        return operation_->take_tried_part();
     }
 
 private:

@@ -189,6 +189,91 @@ TEST_CASE("a wait that is given up leaves a transaction what it has, though it h
     CHECK(u.has_locked(write(f.b)));
 }
 
+// ---- without waiting -------------------------------------------------------------------------------------------------
+
+TEST_CASE("a transaction that tries gets what is free, and keeps what it had when something is not") {
+    fixture f;
+    const guard in_the_way = try_lock(write(f.c));
+    transaction tx{f.media};
+    std::error_code ec = errc::wounded;
+    CHECK(tx.try_lock(write(f.a), ec));
+    CHECK_FALSE(ec);
+    CHECK_FALSE(tx.try_lock(write(f.b), read(f.c), ec));
+    CHECK(ec == errc::would_block);
+    CHECK_FALSE(tx.try_lock(read(f.c))); // is not thrown
+    CHECK(tx.holds(f.a));
+    CHECK_FALSE(tx.holds(f.b));
+    CHECK(f.is_free(f.b));
+    CHECK(tx.done());
+}
+
+TEST_CASE("a transaction that tries in vain wounds no younger one") {
+    fixture f;
+    transaction_user old{f.media};
+    transaction_user young{f.media};
+    CHECK(old.has_locked(write(f.a)));
+    CHECK(young.has_locked(write(f.b)));
+    CHECK_FALSE(old.tx.try_lock(write(f.b)));
+    CHECK(young.has_locked(write(f.c)));
+    CHECK(f.media.counters().wounds == 0);
+}
+
+TEST_CASE("with wait-die a younger transaction that tries in vain need not give back") {
+    fixture f{deadlock_policy::wait_die};
+    transaction_user old{f.media};
+    transaction_user young{f.media};
+    CHECK(old.has_locked(write(f.a)));
+    CHECK(young.has_locked(write(f.b)));
+    CHECK_FALSE(young.tx.try_lock(write(f.a)));
+    CHECK_FALSE(young.tx.must_restart());
+    CHECK(young.has_locked(write(f.c)));
+}
+
+TEST_CASE("a transaction that tries does not pass a writer that waits") {
+    fixture f;
+    const guard reads = try_lock(read(f.a));
+    waiter writer;
+    writer.start({}, write(f.a));
+    transaction tx{f.media};
+    CHECK_FALSE(tx.try_lock(read(f.a)));
+}
+
+TEST_CASE("a hold whose lease is over does not stand in the way of a transaction that tries") {
+    fixture f;
+    const guard late = try_lock(write(f.a));
+    f.loop.advance(2s);
+    transaction tx{f.media};
+    CHECK(tx.try_lock(write(f.a)));
+}
+
+TEST_CASE("a transaction that tries does not wait for a device, and can lock the buffer later") {
+    fixture f;
+    const support::fake_dma_buf memory;
+    const buffer camera = f.media.import(memory.duplicate());
+    const support::fake_fence work = memory.add_fence(access_mode::dma_write);
+    transaction_user u{f.media};
+    CHECK(u.has_locked(write(f.a)));
+    CHECK_FALSE(u.tx.try_lock(read(camera), u.ec));
+    CHECK(u.ec == errc::would_block);
+    CHECK_FALSE(u.tx.holds(camera));
+    work.signal();
+    CHECK(u.tx.try_lock(read(camera), u.ec));
+    CHECK(u.tx.holds(camera));
+}
+
+TEST_CASE("a wounded transaction that tries hears of it, though the buffer is free") {
+    fixture f;
+    transaction_user old{f.media};
+    transaction_user young{f.media};
+    CHECK(old.has_locked(write(f.a)));
+    CHECK(young.has_locked(write(f.b)));
+    old.lock(write(f.b));
+    CHECK_FALSE(young.tx.try_lock(write(f.c), young.ec));
+    CHECK(young.ec == errc::wounded);
+    CHECK(young.tx.must_restart());
+    CHECK(f.is_free(f.c));
+}
+
 // ---- wound-wait ------------------------------------------------------------------------------------------------------
 
 TEST_CASE("an older transaction wounds a younger one that waits: it fails at once, and what it had goes to the older") {

@@ -347,6 +347,30 @@ TEST_CASE("a try_lock of what the own transaction has says would_block") {
     CHECK(ec == errc::would_block);
 }
 
+TEST_CASE("a transaction that tries what it has already does not get it twice: already_locked, and it goes on") {
+    fixture f;
+    transaction_user u{f.media};
+    CHECK(u.has_locked(write(f.a)));
+    CHECK_FALSE(u.tx.try_lock(write(f.a), u.ec));
+    CHECK(u.ec == errc::already_locked);
+    CHECK_FALSE(u.tx.try_lock(write(f.a))); // it has what it asks for: not thrown
+    CHECK(u.tx.try_lock(write(f.b)));
+}
+
+TEST_CASE("two transactions that try what the other has are both refused, and neither is wounded") {
+    fixture f;
+    transaction_user one{f.media};
+    transaction_user two{f.media};
+    CHECK(one.has_locked(write(f.a)));
+    CHECK(two.has_locked(write(f.b)));
+    CHECK_FALSE(one.tx.try_lock(write(f.b), one.ec));
+    CHECK_FALSE(two.tx.try_lock(write(f.a), two.ec));
+    CHECK(one.ec == errc::would_block);
+    CHECK(two.ec == errc::would_block);
+    CHECK(one.tx.done());
+    CHECK(two.tx.done());
+}
+
 TEST_CASE(
     "a transaction inside another one of the same caller waits for its lease; the outer says lease_expired then") {
     fixture f;

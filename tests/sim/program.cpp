@@ -84,6 +84,7 @@ private:
         o.pairs = random_.percent(25);
         o.runs = random_.percent(50);
         o.amount = static_cast<std::int64_t>(random_.below(1U << 16U)); // what a transaction does in between
+        o.tries = o.amount >> 14 == 3;                                  // two bits that are not looked at in between
         o.always = random_.percent(15);
         o.ignore = random_.percent(15);
         o.stoppable = random_.percent(40);
@@ -231,6 +232,7 @@ std::string request_in_words(const program& p, const operation& o) {
         s += o.blocks ? ", blocking" : o.runs ? ", by run_transaction" : "";
         if (o.pauses && !o.blocks) { s += ", pausing"; }
         if (o.pairs && !o.blocks) { s += ", two at a time"; }
+        if (o.tries) { s += ", trying first"; }
     }
     if (o.quick) { s += ", unlock at once"; }
     return s;

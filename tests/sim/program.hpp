@@ -72,6 +72,7 @@ struct operation {
     bool blocks = false;            // a transaction of a thread that waits itself
     bool pauses = false;            // a transaction that lets a turn of its loop pass before each lock
     bool pairs = false;             // a transaction that locks two at a time
+    bool tries = false;             // a transaction that tries before it waits
     bool runs = false;              // by run_transaction
     bool by_set = false;            // the lease is an option of the set, not of the lock
     std::int64_t lease = 0;         // ns; 0: the domain's, -1: no_lease

@@ -320,7 +320,7 @@ private:
             begin_attempt(a);
             std::error_code ec;
             for (std::size_t i = 0; i < a.size; ++i) {
-                lock_blocking(tx, a, i, ec);
+                if (!has_tried(tx, a, i, ec)) { lock_blocking(tx, a, i, ec); }
                 if (!extended(tx, a, i, ec)) { break; }
             }
             a.parts[0].held = end_attempt(tx, a, ec);
@@ -354,6 +354,10 @@ private:
                 ++i;
                 continue;
             }
+            if (w.has_tried(tx, a, i, ec)) {
+                if (!w.extended(tx, a, i, ec)) { break; }
+                continue;
+            }
             switch (a.wants.at(i).mode) {
             case access_mode::read: co_await tx.lock(dmasync::read(b), ec); break;
             case access_mode::write: co_await tx.lock(dmasync::write(b), ec); break;
@@ -366,6 +370,24 @@ private:
         }
         guard held = w.end_attempt(tx, a, ec);
         co_return held;
+    }
+
+    /// Tries before it waits, if it is one that does. Returns: whether it has an answer by that.
+    bool has_tried(transaction& tx, const actor& a, std::size_t i, std::error_code& ec) {
+        if (!a.asked->tries) { return false; }
+        const buffer& b = a.handles.at(i);
+        bool has = false;
+        switch (a.wants.at(i).mode) {
+        case access_mode::read: has = tx.try_lock(dmasync::read(b), ec); break;
+        case access_mode::write: has = tx.try_lock(dmasync::write(b), ec); break;
+        case access_mode::read_write: has = tx.try_lock(read_write(b), ec); break;
+        case access_mode::dma_read: has = tx.try_lock(dma_read(b), ec); break;
+        case access_mode::dma_write: has = tx.try_lock(dma_write(b), ec); break;
+        case access_mode::dma_read_write: has = tx.try_lock(dma_read_write(b), ec); break;
+        }
+        if (has == static_cast<bool>(ec)) { violated(invariant::answers, "#%d has it, or an error, not both", a.id); }
+        if (!ec && !tx.holds(b)) { violated(invariant::answers, "#%d has not what it got", a.id); }
+        return ec != errc::would_block;
     }
 
     static void lock_blocking(transaction& tx, const actor& a, std::size_t i, std::error_code& ec) {

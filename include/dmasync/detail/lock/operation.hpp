@@ -7,6 +7,7 @@
 #include <dmasync/detail/domain/claim.hpp>
 #include <dmasync/detail/domain/core.hpp>
 #include <dmasync/detail/domain/fences.hpp>
+#include <dmasync/detail/domain/leases.hpp>
 #include <dmasync/detail/domain/observation.hpp>
 #include <dmasync/detail/domain/state.hpp>
 #include <dmasync/detail/domain/transactions.hpp>
@@ -57,7 +58,7 @@ public:
             detail::observation::count_cancelled(*domain_);
             asked_.why = errc::cancelled;
         } else if (transaction_ != nullptr) {
-            asked_.why = detail::transactions::extend(*domain_, *transaction_, asked_);
+            extend(sweep);
             enter();
         } else {
             take_result(sweep ? detail::acquire::ask_swept(*domain_, asked_) : detail::acquire::ask(*domain_, asked_));
@@ -128,6 +129,17 @@ public:
         detail::deliver(enough ? std::error_code{} : asked_.why.code(), ec_, "dmasync: transaction");
     }
 
+    /// The same for a transaction that does not wait.
+    /// Returns: whether the transaction has got the set by this.
+    [[nodiscard]] bool take_tried_part() {
+        if (asked_.why == errc::would_block && ec_ == nullptr) {
+            trace_refusal();
+            return false;
+        }
+        take_part();
+        return !asked_.why;
+    }
+
     /// The outcome of the wait before a transaction begins again. To be called once.
     [[nodiscard]] detail::failure end_wait_again() noexcept {
         on_stop_.reset();
@@ -190,6 +202,14 @@ private:
         set_blocking(c, blocking);
         heed_stop();
         return detail::acquire::wait(c, asked_);
+    }
+
+    /// For a transaction; `sweep`: what has had its time by now does not stand in the way.
+    void extend(bool sweep) noexcept {
+        asked_.why = detail::transactions::extend(*domain_, *transaction_, asked_);
+        if (sweep && asked_.why == errc::would_block && detail::leases::sweep(*domain_)) {
+            asked_.why = detail::transactions::extend(*domain_, *transaction_, asked_);
+        }
     }
 
     /// The set is granted; only a device is still at work on it.
