@@ -31,13 +31,14 @@ def missing():
     return ""
 
 
-def scale(axis, kind):
+def scale(axes, which, kind):
     """Linear axes begin at zero; `decades` and `doublings` have a tick at each."""
     from matplotlib import ticker
 
     if kind == "linear":
         return
-    axis._set_axes_scale("log", base=BASES[kind])
+    getattr(axes, f"set_{which}scale")("log", base=BASES[kind])
+    axis = getattr(axes, f"{which}axis")
     axis.set_major_locator(ticker.LogLocator(BASES[kind], numticks=20))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value / 1e6:g} million"))
     axis.set_minor_locator(ticker.NullLocator())
@@ -64,8 +65,8 @@ class Lines:
         for name, points, how in self.lines:
             axes.plot(*zip(*points), label=name, **how)
         axes.set(title=self.title, xlabel=self.x[0], ylabel=self.y[0])
-        scale(axes.xaxis, self.x[1])
-        scale(axes.yaxis, self.y[1])
+        scale(axes, "x", self.x[1])
+        scale(axes, "y", self.y[1])
         if self.y[1] == "linear":
             axes.set_ylim(bottom=0, top=1.08 * max(value for _, points, _ in self.lines for _, value in points))
         axes.legend(loc="best")
@@ -88,7 +89,7 @@ class Rows:
             filled = "white" if mark == "D" else colour
             axes.plot(*(zip(*marks) if marks else ([], [])), mark, label=name, color=colour, markersize=size,
                       markerfacecolor=filled, markeredgewidth=2, clip_on=False, zorder=3 + i)
-        scale(axes.xaxis, "decades")
+        scale(axes, "x", "decades")
         axes.set_xlim(left=low)
         axes.set(xlabel=self.label, ylim=(len(self.rows) - 0.4, -0.6))
         axes.set_title(self.title, pad=34)
