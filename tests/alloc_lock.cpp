@@ -13,6 +13,7 @@
 #include <dmasync/uring_loop.hpp>
 
 #include <doctest/doctest.h>
+#include <support/every_loop.hpp>
 #include <support/replaced_new.hpp>
 #include <support/skip.hpp>
 
@@ -120,7 +121,7 @@ struct count_system_calls {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("an uncontended lock and unlock with a lease allocate nothing", Loop, uring_loop, epoll_loop) {
+TEST_CASE_TEMPLATE("an uncontended lock and unlock with a lease allocate nothing", Loop, EVERY_LOOP_TYPE) {
     std::error_code ec;
     const auto loop = Loop::create(ec);
     if (!loop) {
@@ -131,7 +132,7 @@ TEST_CASE_TEMPLATE("an uncontended lock and unlock with a lease allocate nothing
     CHECK(loop->run(measured(media, count_allocations{})) == 0);
 }
 
-TEST_CASE_TEMPLATE("an uncontended lock and unlock with a lease do not call the kernel", Loop, uring_loop, epoll_loop) {
+TEST_CASE_TEMPLATE("an uncontended lock and unlock with a lease do not call the kernel", Loop, EVERY_LOOP_TYPE) {
     const pid_t child = ::fork();
     if (child == 0) {
         std::error_code ec;

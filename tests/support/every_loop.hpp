@@ -48,8 +48,10 @@ struct epoll {
 
 #if defined(DMASYNC_WITHOUT_URING)
 #define EVERY_LOOP support::epoll
+#define EVERY_LOOP_TYPE dmasync::epoll_loop
 #else
 #define EVERY_LOOP support::uring, support::tiny_uring, support::epoll
+#define EVERY_LOOP_TYPE dmasync::uring_loop, dmasync::epoll_loop // for what makes a loop by its constructor
 #endif
 
 /// Null, and a line that says so, where the kernel refuses this kind.

@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 #include <support/descriptors.hpp>
+#include <support/every_loop.hpp>
 #include <support/probe.hpp>
 #include <support/real_time.hpp>
 #include <support/sw_sync.hpp>
@@ -38,8 +39,6 @@ using support::sw_timeline;
 using support::vgem_buffer;
 
 namespace {
-
-#define EVERY_LOOP uring_loop, epoll_loop
 
 std::error_code system_error(int error) { return {error, std::system_category()}; }
 
@@ -369,7 +368,7 @@ TEST_CASE("a thread waits for a fence until its deadline, not less") {
 
 // ---- waiting in a coroutine ------------------------------------------------------------------------------------------
 
-TEST_CASE_TEMPLATE("a coroutine goes on when its fence ends, by a signal of another thread", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a coroutine goes on when its fence ends, by a signal of another thread", Loop, EVERY_LOOP_TYPE) {
     Loop loop;
     const sw_timeline timeline;
     const fence f = timeline.create(1);
@@ -383,7 +382,7 @@ TEST_CASE_TEMPLATE("a coroutine goes on when its fence ends, by a signal of anot
     device.join();
 }
 
-TEST_CASE_TEMPLATE("a coroutine that waits for a fence hears that it fails", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a coroutine that waits for a fence hears that it fails", Loop, EVERY_LOOP_TYPE) {
     Loop loop;
     sw_timeline timeline;
     const fence f = timeline.create(1);
@@ -395,7 +394,7 @@ TEST_CASE_TEMPLATE("a coroutine that waits for a fence hears that it fails", Loo
     CHECK(r.error == system_error(ENOENT));
 }
 
-TEST_CASE_TEMPLATE("a coroutine waits for both parts of a merged fence, in either order", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a coroutine waits for both parts of a merged fence, in either order", Loop, EVERY_LOOP_TYPE) {
     Loop loop;
     for (const bool first_first : {true, false}) {
         const sw_timeline one;
@@ -412,7 +411,7 @@ TEST_CASE_TEMPLATE("a coroutine waits for both parts of a merged fence, in eithe
     }
 }
 
-TEST_CASE_TEMPLATE("a deadline ends the wait for a fence, and what comes later is not heard", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a deadline ends the wait for a fence, and what comes later is not heard", Loop, EVERY_LOOP_TYPE) {
     Loop loop;
     const sw_timeline timeline;
     const fence f = timeline.create(1);
@@ -427,7 +426,7 @@ TEST_CASE_TEMPLATE("a deadline ends the wait for a fence, and what comes later i
     CHECK(r.times == 1);
 }
 
-TEST_CASE_TEMPLATE("a stop request of another thread ends the wait for a fence", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a stop request of another thread ends the wait for a fence", Loop, EVERY_LOOP_TYPE) {
     Loop loop;
     const sw_timeline timeline;
     const fence f = timeline.create(1);
@@ -441,7 +440,7 @@ TEST_CASE_TEMPLATE("a stop request of another thread ends the wait for a fence",
     user.join();
 }
 
-TEST_CASE_TEMPLATE("a signal, a deadline and a stop request race: one outcome each time", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a signal, a deadline and a stop request race: one outcome each time", Loop, EVERY_LOOP_TYPE) {
     Loop loop;
     for (int round = 0; round < 100; ++round) {
         sw_timeline timeline;
@@ -462,7 +461,7 @@ TEST_CASE_TEMPLATE("a signal, a deadline and a stop request race: one outcome ea
 }
 
 TEST_CASE_TEMPLATE("very many wait at once, each for its own fence, and each goes on when that ends", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     constexpr std::uint32_t waits = 300;
     Loop loop;
     const sw_timeline timeline;
@@ -500,7 +499,7 @@ TEST_CASE("more fences than fit into a ring end at once, and none is missed") {
     CHECK(support::run_until(loop, all_ended));
 }
 
-TEST_CASE_TEMPLATE("waits that are given up leave no descriptor behind", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("waits that are given up leave no descriptor behind", Loop, EVERY_LOOP_TYPE) {
     Loop loop;
     const std::size_t before = support::count_descriptors();
     {
@@ -523,7 +522,7 @@ TEST_CASE_TEMPLATE("waits that are given up leave no descriptor behind", Loop, E
 // What they share is plain on purpose: a fence has to order what comes before its end and after the wait.
 
 TEST_CASE_TEMPLATE("threads that take turns by the fences of one timeline see what the one before wrote", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     for (const std::uint32_t threads : {2U, 8U}) {
         CAPTURE(threads);
         const std::uint32_t turns = 512 / threads;
@@ -549,7 +548,7 @@ TEST_CASE_TEMPLATE("threads that take turns by the fences of one timeline see wh
 }
 
 TEST_CASE_TEMPLATE("consumers on many threads see what the producer wrote before their point, each at its own", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     constexpr std::uint32_t threads = 8;
     constexpr std::uint32_t points = threads * 32;
     const sw_timeline timeline;
@@ -577,7 +576,7 @@ TEST_CASE_TEMPLATE("consumers on many threads see what the producer wrote before
 }
 
 TEST_CASE_TEMPLATE("a consumer that waits for the merged fences of all producers sees the work of each", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     constexpr std::uint32_t rounds = 100;
     std::array<sw_timeline, 5> produced;
     const sw_timeline consumed;
@@ -709,7 +708,7 @@ TEST_CASE("work is ended once") {
     CHECK(b.signal(work) == ENOENT);
 }
 
-TEST_CASE_TEMPLATE("a coroutine waits for the work on a buffer", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a coroutine waits for the work on a buffer", Loop, EVERY_LOOP_TYPE) {
     Loop loop;
     const vgem_buffer b;
     const std::uint32_t work = b.attach(access_mode::dma_write);

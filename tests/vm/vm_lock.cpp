@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 #include <support/child.hpp>
 #include <support/descriptors.hpp>
+#include <support/every_loop.hpp>
 #include <support/pipe.hpp>
 #include <support/probe.hpp>
 #include <support/real_time.hpp>
@@ -103,8 +104,6 @@ extern "C" int ioctl(int fd, unsigned long request, ...) noexcept {
 
 namespace {
 
-#define EVERY_LOOP uring_loop, epoll_loop
-
 std::error_code system_error(int error) { return {error, std::system_category()}; }
 
 /// A domain, and two dma-bufs of a graphics card.
@@ -160,7 +159,7 @@ answers poll_by_hand(const vgem_buffer& b, IsReady is_ready) {
 
 // ---- fences and the kernel -------------------------------------------------------------------------------------------
 
-TEST_CASE_TEMPLATE("a reader waits for two writing devices, in whatever order they finish", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a reader waits for two writing devices, in whatever order they finish", Loop, EVERY_LOOP_TYPE) {
     for (const std::size_t first : {0U, 1U}) {
         fixture<Loop> f;
         const std::array<sw_timeline, 2> devices;
@@ -178,7 +177,7 @@ TEST_CASE_TEMPLATE("a reader waits for two writing devices, in whatever order th
 }
 
 TEST_CASE_TEMPLATE("a writer waits for a reading and a writing device, in whatever order they finish", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     for (const std::size_t first : {0U, 1U}) {
         fixture<Loop> f;
         const std::array<sw_timeline, 2> devices;
@@ -196,7 +195,7 @@ TEST_CASE_TEMPLATE("a writer waits for a reading and a writing device, in whatev
     }
 }
 
-TEST_CASE_TEMPLATE("a reader waits for writing devices only", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a reader waits for writing devices only", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline device;
     begin_work(f.a, device, access_mode::dma_read);
@@ -212,7 +211,8 @@ TEST_CASE_TEMPLATE("a reader waits for writing devices only", Loop, EVERY_LOOP) 
     CHECK(settles(f.loop, writer));
 }
 
-TEST_CASE_TEMPLATE("a set waits for the devices of all its buffers, in whatever order they finish", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a set waits for the devices of all its buffers, in whatever order they finish", Loop,
+                   EVERY_LOOP_TYPE) {
     std::array<std::size_t, 3> order{0, 1, 2};
     do {
         fixture<Loop> f;
@@ -233,7 +233,7 @@ TEST_CASE_TEMPLATE("a set waits for the devices of all its buffers, in whatever 
     } while (std::next_permutation(order.begin(), order.end()));
 }
 
-TEST_CASE_TEMPLATE("locks wait for devices whatever the memory is from", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("locks wait for devices whatever the memory is from", Loop, EVERY_LOOP_TYPE) {
     for (const memory_kind kind : {memory_kind::udmabuf, memory_kind::dma_heap}) {
         Loop loop;
         domain media{loop, {.report = {}}};
@@ -290,7 +290,7 @@ TEST_CASE("epoll and poll of a dma-buf wait for both of two fences") {
     CHECK(poll.after_both);
 }
 
-TEST_CASE_TEMPLATE("the work of a driver is waited for", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("the work of a driver is waited for", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const std::uint32_t work = f.camera.attach(access_mode::dma_write);
     waiter w;
@@ -303,7 +303,7 @@ TEST_CASE_TEMPLATE("the work of a driver is waited for", Loop, EVERY_LOOP) {
 }
 
 TEST_CASE_TEMPLATE("a device that begins while another is waited for is waited for as well, and not in the kernel",
-                   Loop, EVERY_LOOP) {
+                   Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline first;
     const sw_timeline second;
@@ -326,7 +326,8 @@ TEST_CASE_TEMPLATE("a device that begins while another is waited for is waited f
     rescue.join();
 }
 
-TEST_CASE_TEMPLATE("what waited for a holder waits for the device that the holder has set to work", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("what waited for a holder waits for the device that the holder has set to work", Loop,
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline device;
     guard held = try_lock(dma_write(f.a));
@@ -343,7 +344,7 @@ TEST_CASE_TEMPLATE("what waited for a holder waits for the device that the holde
 
 // ---- devices that do not finish --------------------------------------------------------------------------------------
 
-TEST_CASE_TEMPLATE("the deadline of a lock holds for a device that does not finish", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("the deadline of a lock holds for a device that does not finish", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline stuck;
     begin_work(f.a, stuck, access_mode::dma_write);
@@ -356,7 +357,7 @@ TEST_CASE_TEMPLATE("the deadline of a lock holds for a device that does not fini
     CHECK(f.is_free(f.a));
 }
 
-TEST_CASE_TEMPLATE("a device is waited for as long as the lock says, or else as its lease", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a device is waited for as long as the lock says, or else as its lease", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline stuck;
     begin_work(f.a, stuck, access_mode::dma_write);
@@ -372,7 +373,7 @@ TEST_CASE_TEMPLATE("a device is waited for as long as the lock says, or else as 
     CHECK(f.is_free(f.a));
 }
 
-TEST_CASE_TEMPLATE("what waits for a device that does not finish can be stopped", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("what waits for a device that does not finish can be stopped", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline stuck;
     begin_work(f.a, stuck, access_mode::dma_write);
@@ -388,7 +389,7 @@ TEST_CASE_TEMPLATE("what waits for a device that does not finish can be stopped"
     user.join();
 }
 
-TEST_CASE_TEMPLATE("a coroutine that waits for a device that does not finish can be destroyed", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a coroutine that waits for a device that does not finish can be destroyed", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const std::size_t before = support::count_descriptors();
     const sw_timeline stuck;
@@ -402,7 +403,7 @@ TEST_CASE_TEMPLATE("a coroutine that waits for a device that does not finish can
 }
 
 TEST_CASE_TEMPLATE("while one waits for a device that does not finish, others are served and leases end", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline stuck;
     begin_work(f.a, stuck, access_mode::dma_write);
@@ -445,7 +446,7 @@ TEST_CASE(
 // ---- devices that fail -----------------------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("a device that fails makes the lock that waited for it fail, and frees the buffers", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     sw_timeline broken;
     begin_work(f.a, broken, access_mode::dma_write);
@@ -461,7 +462,7 @@ TEST_CASE_TEMPLATE("a device that fails makes the lock that waited for it fail, 
     CHECK(try_lock(read(f.a), write(f.b))); // the fence has ended: there is nothing to wait for any more
 }
 
-TEST_CASE_TEMPLATE("any of the devices that are waited for may fail, whichever finishes first", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("any of the devices that are waited for may fail, whichever finishes first", Loop, EVERY_LOOP_TYPE) {
     for (const std::size_t broken : {0U, 1U, 2U}) {
         for (const bool first : {true, false}) {
             fixture<Loop> f;
@@ -488,7 +489,7 @@ TEST_CASE_TEMPLATE("any of the devices that are waited for may fail, whichever f
 }
 
 TEST_CASE_TEMPLATE("a device that failed before it was asked for is not heard of: the kernel forgets it", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     sw_timeline broken;
     begin_work(f.a, broken, access_mode::dma_write);
@@ -501,7 +502,7 @@ TEST_CASE_TEMPLATE("a device that failed before it was asked for is not heard of
 // ---- devices that outlast the lock -----------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("a hold that is released on a fence ends with it, and the next waiter is granted", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline device;
     guard held = try_lock(dma_write(f.a), dma_write(f.b));
@@ -517,7 +518,7 @@ TEST_CASE_TEMPLATE("a hold that is released on a fence ends with it, and the nex
     CHECK(f.reports.empty());
 }
 
-TEST_CASE_TEMPLATE("a hold that is released on a merged fence ends with both parts", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a hold that is released on a merged fence ends with both parts", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline one;
     const sw_timeline two;
@@ -533,7 +534,7 @@ TEST_CASE_TEMPLATE("a hold that is released on a merged fence ends with both par
 }
 
 TEST_CASE_TEMPLATE("a device that fails ends the hold that was released on it, and is reported with its error", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     sw_timeline broken;
     guard held = try_lock(dma_write(f.a));
@@ -548,7 +549,7 @@ TEST_CASE_TEMPLATE("a device that fails ends the hold that was released on it, a
 }
 
 TEST_CASE_TEMPLATE("a device that outlasts the lease is reported, and keeps its buffers until it has finished", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline device;
     guard held = try_lock(dma_write(f.a), lock_options{.lease = 10ms});
@@ -563,7 +564,7 @@ TEST_CASE_TEMPLATE("a device that outlasts the lease is reported, and keeps its 
 }
 
 TEST_CASE_TEMPLATE("a device that outlasts the overdue limit loses its buffers, and its end changes nothing", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline device;
     guard held = try_lock(dma_write(f.a), lock_options{.lease = 10ms});
@@ -584,7 +585,7 @@ TEST_CASE_TEMPLATE("a device that outlasts the overdue limit loses its buffers, 
     CHECK(!f.is_free(f.a));
 }
 
-TEST_CASE_TEMPLATE("work that a driver lets expire ends the hold like work that is done", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("work that a driver lets expire ends the hold like work that is done", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     std::optional<vgem_buffer> other{std::in_place};
     static_cast<void>(other->attach(access_mode::dma_write));
@@ -654,7 +655,7 @@ TEST_CASE("a driver refuses work that conflicts with a published fence") {
 // ---- locks that block ------------------------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("a thread waits for two devices, in whatever order they finish; the loop is not run", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     for (const std::size_t first : {0U, 1U}) {
         fixture<Loop> f;
         const std::array<sw_timeline, 2> devices;
@@ -675,7 +676,7 @@ TEST_CASE_TEMPLATE("a thread waits for two devices, in whatever order they finis
 }
 
 TEST_CASE_TEMPLATE("a thread that waits for devices gives up at its deadline, in its own time, or when told to", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline stuck;
     begin_work(f.a, stuck, access_mode::dma_write);
@@ -693,7 +694,7 @@ TEST_CASE_TEMPLATE("a thread that waits for devices gives up at its deadline, in
     CHECK(f.is_free(f.a));
 }
 
-TEST_CASE_TEMPLATE("a thread that waits for devices hears of any that fails", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a thread that waits for devices hears of any that fails", Loop, EVERY_LOOP_TYPE) {
     for (const std::size_t broken : {0U, 1U}) {
         fixture<Loop> f;
         std::array<sw_timeline, 2> devices;
@@ -716,7 +717,7 @@ TEST_CASE_TEMPLATE("a thread that waits for devices hears of any that fails", Lo
 
 // ---- kernels before 6.0 ----------------------------------------------------------------------------------------------
 
-TEST_CASE_TEMPLATE("a lock waits for all devices where the kernel exports no fences", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a lock waits for all devices where the kernel exports no fences", Loop, EVERY_LOOP_TYPE) {
     const refusal old_kernel{DMA_BUF_IOCTL_EXPORT_SYNC_FILE, ENOTTY};
     std::array<std::size_t, 3> order{0, 1, 2};
     do {
@@ -738,7 +739,7 @@ TEST_CASE_TEMPLATE("a lock waits for all devices where the kernel exports no fen
     } while (std::next_permutation(order.begin(), order.end()));
 }
 
-TEST_CASE_TEMPLATE("a lock gives up on a device where the kernel exports no fences", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a lock gives up on a device where the kernel exports no fences", Loop, EVERY_LOOP_TYPE) {
     const refusal old_kernel{DMA_BUF_IOCTL_EXPORT_SYNC_FILE, ENOTTY};
     fixture<Loop> f;
     const std::size_t before = support::count_descriptors();
@@ -752,7 +753,7 @@ TEST_CASE_TEMPLATE("a lock gives up on a device where the kernel exports no fenc
     CHECK(support::count_descriptors() == before + 1); // the timeline
 }
 
-TEST_CASE_TEMPLATE("a thread waits for all devices where the kernel exports no fences", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a thread waits for all devices where the kernel exports no fences", Loop, EVERY_LOOP_TYPE) {
     const refusal old_kernel{DMA_BUF_IOCTL_EXPORT_SYNC_FILE, ENOTTY};
     for (const std::size_t first : {0U, 1U}) {
         fixture<Loop> f;
@@ -788,7 +789,7 @@ void check_nothing_left(fixture<Loop>& f, std::size_t descriptors) {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("signals and a short shortage do not make a lock fail", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("signals and a short shortage do not make a lock fail", Loop, EVERY_LOOP_TYPE) {
     for (const auto request : {DMA_BUF_IOCTL_SYNC, DMA_BUF_IOCTL_EXPORT_SYNC_FILE}) {
         for (const auto& [error, times] : {std::pair{EINTR, 10'000}, std::pair{EAGAIN, 3}}) {
             fixture<Loop> f;
@@ -806,7 +807,7 @@ TEST_CASE_TEMPLATE("signals and a short shortage do not make a lock fail", Loop,
 }
 
 TEST_CASE_TEMPLATE("a kernel that does not begin a CPU's access makes the lock fail with its answer", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     for (const auto mode : {cpu_access::tracked, cpu_access::always}) {
         for (const int error : refusals) {
             fixture<Loop> f;
@@ -836,7 +837,7 @@ TEST_CASE("a kernel that is short of something for ever makes the lock fail, aft
 }
 
 TEST_CASE_TEMPLATE("a kernel that exports no fence for want of something makes the lock fail with its answer", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     for (const int error : {EBADF, EINVAL, EIO, ENOMEM, EMFILE, EAGAIN}) {
         fixture<Loop> f;
         const sw_timeline device;
@@ -899,7 +900,7 @@ TEST_CASE("a kernel that does not end the CPU's access keeps a device from the b
     }
 }
 
-TEST_CASE_TEMPLATE("a kernel that does not tell how a fence ended makes the lock fail", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a kernel that does not tell how a fence ended makes the lock fail", Loop, EVERY_LOOP_TYPE) {
     for (const int error : {EBADF, EIO, ENOMEM}) {
         fixture<Loop> f;
         const sw_timeline device;
@@ -934,7 +935,7 @@ TEST_CASE("a kernel that takes no fence says so to the one that publishes it, an
     }
 }
 
-TEST_CASE_TEMPLATE("a thousand locks that wait for devices leave no descriptor behind", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a thousand locks that wait for devices leave no descriptor behind", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const std::size_t before = support::count_descriptors();
     {

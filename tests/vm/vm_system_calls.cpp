@@ -13,6 +13,7 @@
 #include <dmasync/uring_loop.hpp>
 
 #include <doctest/doctest.h>
+#include <support/every_loop.hpp>
 
 #include <array>
 #include <cerrno>
@@ -30,8 +31,6 @@
 using namespace dmasync;
 
 namespace {
-
-#define EVERY_LOOP uring_loop, epoll_loop
 
 /// A system call that does nothing, made where counting begins and ends.
 constexpr pid_t no_process = 0x7eadbeef;
@@ -140,31 +139,31 @@ std::string calls_of(Step step, memory_kind kind = memory_kind::udmabuf) {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("a reader after a reader costs one poll", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a reader after a reader costs one poll", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> { auto held = co_await lock(read(b[0])); };
     CHECK(calls_of<Loop>(step) == "poll");
 }
 
-TEST_CASE_TEMPLATE("a lock of a memfd does not call the kernel", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a lock of a memfd does not call the kernel", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> { auto held = co_await lock(read(b[0]), write(b[1])); };
     CHECK(calls_of<Loop>(step, memory_kind::memfd).empty());
 }
 
-TEST_CASE_TEMPLATE("a caller that ignores fences does not call the kernel", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a caller that ignores fences does not call the kernel", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> {
         auto held = co_await lock(read(b[0]), write(b[1]), lock_options{.fences = fences::ignore});
     };
     CHECK(calls_of<Loop>(step).empty());
 }
 
-TEST_CASE_TEMPLATE("a reader that always brackets costs three calls", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a reader that always brackets costs three calls", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> {
         auto held = co_await lock(read(b[0]), lock_options{.cpu_access = cpu_access::always});
     };
     CHECK(calls_of<Loop>(step) == "poll START(R) END(R)");
 }
 
-TEST_CASE_TEMPLATE("a device that writes and a CPU that reads in turns cost four calls", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a device that writes and a CPU that reads in turns cost four calls", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> {
         auto device = co_await lock(dma_write(b[0]));
         device.unlock();
@@ -173,7 +172,7 @@ TEST_CASE_TEMPLATE("a device that writes and a CPU that reads in turns cost four
     CHECK(calls_of<Loop>(step) == "poll END(R) poll START(R)");
 }
 
-TEST_CASE_TEMPLATE("a CPU that writes and a device that reads in turns cost four calls", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a CPU that writes and a device that reads in turns cost four calls", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> {
         auto cpu = co_await lock(write(b[0]));
         cpu.unlock();
@@ -182,7 +181,7 @@ TEST_CASE_TEMPLATE("a CPU that writes and a device that reads in turns cost four
     CHECK(calls_of<Loop>(step) == "poll START(RW) poll END(RW)");
 }
 
-TEST_CASE_TEMPLATE("a CPU and a device that both read cost a poll each: nothing changes hands", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a CPU and a device that both read cost a poll each: nothing changes hands", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> {
         auto cpu = co_await lock(read(b[0]));
         cpu.unlock();
@@ -191,7 +190,7 @@ TEST_CASE_TEMPLATE("a CPU and a device that both read cost a poll each: nothing 
     CHECK(calls_of<Loop>(step) == "poll poll");
 }
 
-TEST_CASE_TEMPLATE("readers and writers by the CPU cost a poll each", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("readers and writers by the CPU cost a poll each", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> {
         auto writer = co_await lock(write(b[0]));
         writer.unlock();
@@ -200,7 +199,7 @@ TEST_CASE_TEMPLATE("readers and writers by the CPU cost a poll each", Loop, EVER
     CHECK(calls_of<Loop>(step) == "poll poll");
 }
 
-TEST_CASE_TEMPLATE("devices among themselves cost a poll each", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("devices among themselves cost a poll each", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> {
         auto writer = co_await lock(dma_write(b[0]));
         writer.unlock();
@@ -209,7 +208,7 @@ TEST_CASE_TEMPLATE("devices among themselves cost a poll each", Loop, EVERY_LOOP
     CHECK(calls_of<Loop>(step) == "poll poll");
 }
 
-TEST_CASE_TEMPLATE("a set costs one poll, whatever accesses and however many buffers up to 16", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a set costs one poll, whatever accesses and however many buffers up to 16", Loop, EVERY_LOOP_TYPE) {
     const auto four = [](buffers& b) -> task<> {
         auto held = co_await lock(read(b[0]), write(b[1]), dma_read(b[2]), dma_write(b[3]));
     };
@@ -222,7 +221,7 @@ TEST_CASE_TEMPLATE("a set costs one poll, whatever accesses and however many buf
     CHECK(calls_of<Loop>(sixteen) == "poll");
 }
 
-TEST_CASE_TEMPLATE("a set of 17 costs two polls", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a set of 17 costs two polls", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> {
         auto held = co_await lock(read(b[0]), read(b[1]), read(b[2]), read(b[3]), read(b[4]), read(b[5]), read(b[6]),
                                   read(b[7]), read(b[8]), read(b[9]), read(b[10]), read(b[11]), read(b[12]),
@@ -231,14 +230,15 @@ TEST_CASE_TEMPLATE("a set of 17 costs two polls", Loop, EVERY_LOOP) {
     CHECK(calls_of<Loop>(step) == "poll poll");
 }
 
-TEST_CASE_TEMPLATE("a set that always brackets costs a poll, and a pair of calls for each buffer", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a set that always brackets costs a poll, and a pair of calls for each buffer", Loop,
+                   EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> {
         auto held = co_await lock(read(b[0]), write(b[1]), lock_options{.cpu_access = cpu_access::always});
     };
     CHECK(calls_of<Loop>(step) == "poll START(R) START(RW) END(R) END(RW)");
 }
 
-TEST_CASE_TEMPLATE("whatever way a lock is asked for costs the same", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("whatever way a lock is asked for costs the same", Loop, EVERY_LOOP_TYPE) {
     const auto tried = [](buffers& b) -> task<> {
         const auto held = try_lock(read(b[0]));
         co_return;
@@ -251,7 +251,7 @@ TEST_CASE_TEMPLATE("whatever way a lock is asked for costs the same", Loop, EVER
     CHECK(calls_of<Loop>(blocking) == "poll");
 }
 
-TEST_CASE_TEMPLATE("a lock_set costs one poll", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a lock_set costs one poll", Loop, EVERY_LOOP_TYPE) {
     const std::string calls = trace([] {
         studio<Loop> s{memory_kind::udmabuf};
         lock_set set{s.media, "frame"};
@@ -266,7 +266,7 @@ TEST_CASE_TEMPLATE("a lock_set costs one poll", Loop, EVERY_LOOP) {
     CHECK(calls == "poll");
 }
 
-TEST_CASE_TEMPLATE("a dma-buf of a heap costs what one of udmabuf does", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a dma-buf of a heap costs what one of udmabuf does", Loop, EVERY_LOOP_TYPE) {
     const auto step = [](buffers& b) -> task<> { auto held = co_await lock(read(b[0])); };
     CHECK(calls_of<Loop>(step, memory_kind::dma_heap) == "poll");
 }

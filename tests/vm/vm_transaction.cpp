@@ -11,6 +11,7 @@
 
 #include <doctest/doctest.h>
 #include <support/descriptors.hpp>
+#include <support/every_loop.hpp>
 #include <support/real_time.hpp>
 #include <support/sw_sync.hpp>
 #include <support/transaction_user.hpp>
@@ -30,8 +31,6 @@ using support::transaction_user;
 using support::vgem_buffer;
 
 namespace {
-
-#define EVERY_LOOP uring_loop, epoll_loop
 
 /// A domain, and three dma-bufs of a graphics card.
 template <class Loop>
@@ -60,7 +59,7 @@ bool settles(event_loop& loop, const transaction_user& u) {
 } // namespace
 
 TEST_CASE_TEMPLATE("a transaction waits for the device of each buffer as it locks it, and keeps what it has", Loop,
-                   EVERY_LOOP) {
+                   EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline device;
     begin_work(f.b, device, access_mode::dma_write);
@@ -78,7 +77,7 @@ TEST_CASE_TEMPLATE("a transaction waits for the device of each buffer as it lock
 }
 
 TEST_CASE_TEMPLATE("a transaction that waits for a device is wounded at once, and begins again when the device is done",
-                   Loop, EVERY_LOOP) {
+                   Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline device;
     begin_work(f.c, device, access_mode::dma_write);
@@ -105,7 +104,7 @@ TEST_CASE_TEMPLATE("a transaction that waits for a device is wounded at once, an
     CHECK_FALSE(young.ec);
 }
 
-TEST_CASE_TEMPLATE("a complete transaction is released on the fence of a device", Loop, EVERY_LOOP) {
+TEST_CASE_TEMPLATE("a complete transaction is released on the fence of a device", Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const sw_timeline device;
     transaction_user u{f.media};
@@ -161,7 +160,7 @@ task<> both_ways(Fixture& f) {
 } // namespace
 
 TEST_CASE_TEMPLATE("transactions over the same dma-bufs in opposite orders all get through, and leave no descriptor",
-                   Loop, EVERY_LOOP) {
+                   Loop, EVERY_LOOP_TYPE) {
     fixture<Loop> f;
     const std::size_t before = support::count_descriptors();
     f.loop.run(both_ways(f));
