@@ -211,5 +211,30 @@ class Layers(unittest.TestCase):
                 self.assertIn(f"`{header.stem}`", design, header.name)
 
 
+class Recipes(unittest.TestCase):
+    """CONTRIBUTING.md says which files a new value of a kind takes: the present ones are named in these headers only."""
+
+    VALUES = {
+        "an access type": r"access_mode::(dma_write|read_write|dma_read_write)\b",
+        "a kind of memory": r"memory_kind::(udmabuf|dma_heap)\b",
+        "an event loop": r"\bepoll_loop\b",
+    }
+
+    def test_the_values_of_a_kind_are_named_only_where_the_recipe_says(self):
+        for what, value in self.VALUES.items():
+            row = re.search(rf"^\| {what} \| (.*) \|$", text_of("CONTRIBUTING.md"), re.MULTILINE)[1]
+            recipe = {name for name in re.findall(r"`([\w/]+\.hpp)`", row) if not name.startswith("tests/")}
+            headers = PROJECT / "include/dmasync"
+            naming = {str(header.relative_to(headers)) for header in headers.rglob("*.hpp")
+                      if re.search(value, header.read_text(encoding="utf-8"))}
+            self.assertEqual(naming, recipe, what)
+
+    def test_the_event_loops_are_listed_once_for_all_tests(self):
+        lists = [str(path.relative_to(PROJECT)) for pattern in ("*.cpp", "*.hpp")
+                 for path in (PROJECT / "tests").rglob(pattern)
+                 if re.search(r"\buring_loop, (dmasync::)?epoll_loop\b", path.read_text(encoding="utf-8"))]
+        self.assertEqual(lists, ["tests/support/every_loop.hpp"])
+
+
 if __name__ == "__main__":
     unittest.main()
