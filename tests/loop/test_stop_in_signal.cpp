@@ -54,12 +54,12 @@ private:
 };
 
 /// A loop that is interrupted where it hurts: after its last look at what is to be done, or before.
-class interrupted_loop final : detail::virtual_clock, public event_loop {
+class interrupted_loop final : virtual_clock, public event_loop {
 public:
     enum class where { before_last_look, before_wait };
 
     explicit interrupted_loop(where w) noexcept
-        : event_loop{static_cast<detail::virtual_clock&>(*this).time}, where_{w}, wake_{no_wake_} {}
+        : event_loop{virtual_clock::time}, where_{w}, wake_{no_wake_} {}
 
     [[nodiscard]] int fd() const noexcept override { return wake_.get(); }
 
