@@ -58,8 +58,7 @@ class interrupted_loop final : virtual_clock, public event_loop {
 public:
     enum class where { before_last_look, before_wait };
 
-    explicit interrupted_loop(where w) noexcept
-        : event_loop{virtual_clock::time}, where_{w}, wake_{no_wake_} {}
+    explicit interrupted_loop(where w) noexcept : event_loop{virtual_clock::time}, where_{w}, wake_{no_wake_} {}
 
     [[nodiscard]] int fd() const noexcept override { return wake_.get(); }
 
