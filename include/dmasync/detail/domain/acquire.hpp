@@ -110,7 +110,7 @@ public:
         const locked d{domain};
         claim* const first = d->pool.first(set.size());
         if (first != nullptr && first->options != options) [[unlikely]] {
-            return fast_adopting(d, *first, set, options, place);
+            return fast_adopting(domain, set, options, place);
         }
         claim* const c = take_for(d, first, set, place);
         if (c != nullptr && !d->lazy_timestamps) [[likely]] { return begin_fast(d, *c); }
@@ -283,8 +283,10 @@ private:
 
     /// `fast` where the first record has other options.
     template <class Set>
-    [[nodiscard, gnu::noinline]] static claim* fast_adopting(locked d, claim& first, const Set& set, options_id options,
+    [[nodiscard, gnu::noinline]] static claim* fast_adopting(domain_state& domain, const Set& set, options_id options,
                                                              call_site place) noexcept {
+        const locked d{domain};
+        claim& first = *d->pool.first(set.size());
         const bool adopted = core::adopt_options(d, first, options, set.options());
         claim* const c = adopted ? take_for(d, &first, set, place) : nullptr;
         if (c != nullptr && !d->lazy_timestamps) [[likely]] { return begin_fast(d, *c); }
