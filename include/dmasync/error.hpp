@@ -123,7 +123,7 @@ private:
         case errc::not_in_set: return "the buffer is not in the set";
         case errc::already_locked: return "it is locked, or being locked, already";
         case errc::would_deadlock: return "a blocking lock would stop the event loop that runs on this thread";
-        case errc::closed: return "the buffer or its domain is closed";
+        case errc::closed: return "the buffer, its domain or the event loop is closed";
         case errc::not_a_buffer: return "the file descriptor is not memory that can be shared";
         case errc::not_sealed: return "the memory file is not sealed against being made shorter";
         case errc::size_changed: return "the memory file was resized since it became a buffer";

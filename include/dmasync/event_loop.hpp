@@ -43,7 +43,8 @@ public:
     event_loop(const event_loop&) = delete;
     event_loop& operator=(const event_loop&) = delete;
 
-    /// Discards what was posted or armed and never ran. Aborts when a domain still uses the loop.
+    /// Discards what was posted or armed and never ran: runs no code of the user's, so that coroutines that wait on the loop stay
+    /// where they are (`close` ends them). Aborts when a domain still uses the loop.
     virtual ~event_loop() {
         if (users_.load(std::memory_order_relaxed) != 0) { detail::misuse("event_loop destroyed before its domains"); }
         end_with(errc::closed);
@@ -184,11 +185,32 @@ public:
         return calls_ != before;
     }
 
+    /// Ends what waits on the loop, and the loop with it: each wait ends with `errc::closed`, new ones fail at once with that, as
+    /// `error()` and `run` do, and what is posted runs until nothing is left. Waits of locks end as well, on a domain of another
+    /// loop too; what is held or lent stays so. From then on domains and the loop are destroyed in any order that their own
+    /// contracts allow, and discard nothing, as long as nothing more is posted. Of a loop that has failed `error()` stays as it is.
+    /// Blocks: for as long as what is called goes on, without end where a coroutine waits again whatever it is told.
+    /// Threads: the loop's, outside of `run` and `poll`, else it aborts; other threads have posted their last before.
+    void close() noexcept {
+        const turn_scope scope{*this};
+        if (!is_broken()) {
+            watches_.for_each([this](fd_watch& w) { stop_watch(w); });
+            flush(); // the kernel lets go of the files that it watches
+        }
+        if (!is_broken()) { end_with(errc::closed); }
+        for (std::uint64_t before = calls_ - 1; calls_ != before || local_ != nullptr;) {
+            before = calls_;
+            run_batch();
+            end_waits();
+            run_deferred();
+        }
+    }
+
     /// A descriptor that is readable when `poll` has something to do. Owned by the loop.
     [[nodiscard]] virtual int fd() const noexcept = 0;
 
-    /// Why the loop can wait no longer: what the kernel has answered, or `errc::forked` in a child of the process that made it;
-    /// no error while it can.
+    /// Why the loop can wait no longer: what the kernel has answered, `errc::closed` once it is closed, or `errc::forked` in a
+    /// child of the process that made it; no error while it can.
     [[nodiscard]] std::error_code error() const noexcept {
         if (has_failed_.load(std::memory_order_acquire)) { return failure_; } // with end_with
         return mark_.is_in_child() ? make_error_code(errc::forked) : std::error_code{};

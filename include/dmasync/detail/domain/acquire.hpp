@@ -246,16 +246,16 @@ public:
 private:
     // ---- the rest of `fast` and `wait_fast` --------------------------------------------------------------------------
 
-    /// The last of `wait_fast`: looks at the clock, and leaves.
+    /// The last of `wait_fast`: looks at the clock and at the loop's record, and leaves.
     /// Returns: whether the claim, the first of the pool, waits; nothing has changed otherwise.
     [[nodiscard, gnu::noinline]] static bool begin_wait(locked d, claim& c) noexcept {
         const time_point now = d->reads_kernel_clock ? event_loop::coarse_clock() : clock::coarse_now(d);
-        if (may_be_overdue(d, now)) {
+        const bool is_new_to_loop = !d->home.is_attached; // or has outlived it: `join` looks
+        if (may_be_overdue(d, now) || is_new_to_loop) {
             c.waiter = nullptr;
             return core::leave_undone(d);
         }
         d->pool.take_first(c, 1);
-        if (!d->home.is_attached) [[unlikely]] { d->sleepers_are_late = true; }
         set_phase(c, phase::waiting);
         clock::enter(d, c, now, time_point::max());
         core::begin_patience(d, c);

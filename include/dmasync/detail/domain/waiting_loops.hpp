@@ -40,9 +40,9 @@ public:
 
     /// Makes a loop known to the domain, before a claim waits on it. Locks. Aborts when the loop has another clock than the
     /// domain's: what ends there could not be told here.
-    /// Returns: false without memory.
+    /// Returns: false without memory. A loop that has come to its end is not made known: `join` says so.
     [[nodiscard]] static bool prepare(domain_state& d, event_loop& l) noexcept {
-        if (&l == &d.loop || is_known(d, l)) { return true; }
+        if (&l == &d.loop || is_known(d, l) || l.error()) { return true; }
         if (!l.shares_clock_with(d.loop)) { misuse("a lock waits on a loop that has another clock than the domain's"); }
         std::unique_ptr<waiting_loop> fresh{new (std::nothrow)
                                                 waiting_loop{d, l, *d.home.alarm.call, *d.home.call.call}};
@@ -63,12 +63,13 @@ public:
     }
 
     /// A claim is about to wait on its loop.
-    /// Returns: the loop's error when it has come to its end since it was prepared.
+    /// Returns: the loop's error when it has come to its end.
     [[nodiscard]] static failure join(locked d, claim& c, event_loop& l) noexcept {
         DMASYNC_ASSERT(c.elsewhere == nullptr && !c.is_blocking());
         if (&l == &d->loop) {
-            if (!d->home.is_attached && d->open) { d->sleepers_are_late = true; }
-            return {};
+            if (d->home.is_attached || !d->open) { return {}; }
+            d->sleepers_are_late = true;
+            return failure::from(l.error());
         }
         c.elsewhere = find(d, l);
         if (c.elsewhere == nullptr) { return d->open ? failure::from(l.error()) : failure{}; }
