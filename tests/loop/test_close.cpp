@@ -209,6 +209,21 @@ TEST_CASE("a loan whose end is waited for on a loop that is closed ends with it"
     CHECK(try_lock(write(f.screen)));
 }
 
+TEST_CASE("what waited in a domain that is gone is told by the loop that is closed") {
+    two_loops f;
+    waiter here;
+    waiter there;
+    here.start({}, write(f.screen));
+    there.start({.on = &f.other}, write(f.screen));
+    f.media.reset();
+    f.loop.close();
+    f.other.close();
+    CHECK(here.done());
+    CHECK(here.ec == errc::closed);
+    CHECK(there.done());
+    CHECK(there.ec == errc::closed);
+}
+
 TEST_CASE("after a loop is closed its domain and its guards are destroyed in any order") {
     auto loop = std::make_unique<manual_loop>();
     std::array<std::byte, 64> memory{};
