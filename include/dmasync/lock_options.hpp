@@ -41,7 +41,7 @@ struct lock_options {
     option<dmasync::fences> fences{};         ///< without it `fences::wait`
     option<dmasync::cpu_access> cpu_access{}; ///< without it `cpu_access::tracked`
     stop_ref stop{};                          ///< gives up when stop is requested
-    event_loop* on = nullptr;                 ///< where to resume, a loop of the same clock; null: on the domain's loop
+    event_loop* on = nullptr;                 ///< where to resume, of the same clock; null: where it runs
     dmasync::name name{};                     ///< for reports
     /// Handed through to reports (S1). Locks with the same one, not null, are taken for the same user's when it is explained
     /// why a lock is stuck.

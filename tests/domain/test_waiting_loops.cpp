@@ -3,9 +3,11 @@
 #include <dmasync/domain.hpp>
 
 #include <dmasync/lock.hpp>
+#include <dmasync/lock_set.hpp>
 #include <dmasync/transaction.hpp>
 
 #include <doctest/doctest.h>
+#include <support/callback.hpp>
 #include <support/fragile_loop.hpp>
 #include <support/probe.hpp>
 #include <support/waiter.hpp>
@@ -16,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 using namespace dmasync;
 using namespace std::chrono_literals;
@@ -37,9 +40,33 @@ struct fixture {
         other->run_ready();
         loop.run_ready();
     }
+
+    /// Has a loop run `body`.
+    template <class Body>
+    static void run_on(support::fragile_loop& l, Body body) {
+        support::posted work{std::move(body)};
+        l.post(work);
+        l.run_ready();
+    }
 };
 
 probe lock_plainly(buffer& b, guard& out, std::error_code& ec) { out = co_await lock(write(b), ec); }
+
+probe look_after(buffer& b, event_loop*& seen) {
+    auto held = co_await lock(write(b));
+    seen = event_loop::current();
+}
+
+probe look_after_set(lock_set& set, event_loop*& seen) {
+    auto held = co_await set.lock();
+    seen = event_loop::current();
+}
+
+probe look_after_transaction(domain& d, buffer& b, event_loop*& seen) {
+    transaction tx{d};
+    co_await tx.lock(write(b));
+    seen = event_loop::current();
+}
 
 probe lock_in_transaction(domain& d, buffer& b, lock_options options, std::error_code& ec) {
     transaction tx{d, options};
@@ -144,4 +171,66 @@ TEST_CASE("a loop that has not had a turn since it was first waited on may go") 
     f.other.reset();
     CHECK(!w.done());
     CHECK(f.media->counters().contended == 1);
+}
+
+// ---- a coroutine that names no loop ----------------------------------------------------------------------------------
+
+TEST_CASE("a lock that names no loop goes on where its coroutine runs, not on the domain's") {
+    fixture f;
+    event_loop* seen = nullptr;
+    probe p;
+    f.run_on(*f.other, [&] { p = look_after(f.screen, seen); });
+    f.held.unlock();
+    f.loop.run_ready();
+    CHECK(seen == nullptr);
+    f.other->run_ready();
+    CHECK(seen == f.other.get());
+}
+
+TEST_CASE("the loop of a wait is chosen anew each time, whatever the same options meant before") {
+    fixture f;
+    event_loop* first = nullptr;
+    event_loop* second = nullptr;
+    probe a;
+    probe b;
+    f.run_on(*f.other, [&] { a = look_after(f.screen, first); });
+    f.run_on(f.loop, [&] { b = look_after(f.screen, second); });
+    f.held.unlock();
+    f.other->run_ready();
+    f.loop.run_ready();
+    CHECK(first == f.other.get());
+    CHECK(second == &f.loop);
+}
+
+TEST_CASE("a set that names no loop goes on where its coroutine runs, too") {
+    fixture f;
+    event_loop* seen = nullptr;
+    lock_set set{*f.media};
+    set.add(f.screen, access_mode::write);
+    probe p;
+    f.run_on(*f.other, [&] { p = look_after_set(set, seen); });
+    f.held.unlock();
+    f.loop.run_ready();
+    f.other->run_ready();
+    CHECK(seen == f.other.get());
+}
+
+TEST_CASE("a transaction that names no loop goes on where its coroutine runs, too") {
+    fixture f;
+    event_loop* seen = nullptr;
+    probe p;
+    f.run_on(*f.other, [&] { p = look_after_transaction(*f.media, f.screen, seen); });
+    f.held.unlock();
+    f.loop.run_ready();
+    f.other->run_ready();
+    CHECK(seen == f.other.get());
+}
+
+TEST_CASE("a coroutine that is in no loop's turn goes on on the domain's loop") {
+    fixture f;
+    event_loop* seen = nullptr;
+    const probe p = look_after(f.screen, seen);
+    f.held.unlock();
+    f.loop.run_ready();
+    CHECK(seen == &f.loop);
 }

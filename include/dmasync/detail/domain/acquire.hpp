@@ -171,13 +171,13 @@ public:
     /// Returns: whether it waits; its waiter is then notified once, and may have been by now. Otherwise it is held or failed.
     [[nodiscard]] static bool wait(claim& c, const acquire_request& r) noexcept {
         leases::sweep(*c.domain); // expires overdue holds first: they are not waited for
-        event_loop& loop = core::loop_of(*c.domain, r.options);
-        const bool prepared = c.is_blocking() || waiting_loops::prepare(*c.domain, loop);
+        event_loop* const loop = c.is_blocking() ? nullptr : waiting_loops::prepare(*c.domain, r.options.on);
         {
             critical_section s{*c.domain};
             failure why = c.why; // set when it was cancelled before it could wait
-            if (!why && !prepared) { why = errc::out_of_memory; }
-            if (!why && !c.is_blocking()) { why = waiting_loops::join(s, c, loop); }
+            if (!why && !c.is_blocking()) {
+                why = loop == nullptr ? failure{errc::out_of_memory} : waiting_loops::join(s, c, *loop);
+            }
             if (!why) {
                 why = c.transaction == nullptr ? core::try_grant(s, c, r) : transactions::try_grant_part(s, c, r);
             }
@@ -212,9 +212,8 @@ public:
 
     /// Whether the calling thread is in a turn of a loop, be it the domain's or another one: it must not block then.
     [[nodiscard]] static bool is_loop_thread(domain_state& d) noexcept {
-        if (event_loop::current() != nullptr) { return true; }
         const lock_section s{d};
-        return s->open && (s->loop.in_this_thread() || s->loop.current_where_made() != nullptr);
+        return waiting_loops::of_this_thread(s) != nullptr || (s->open && s->loop.in_this_thread());
     }
 
     // ---- to give up --------------------------------------------------------------------------------------------------
@@ -230,7 +229,7 @@ public:
 
     /// The awaiter of this claim is gone, whatever has become of it. Threads: where it would have resumed.
     static void abandon(claim& c) noexcept {
-        if (c.has_dma_buf()) [[unlikely]] { c.fence_end.end(*c.loop); }
+        if (c.has_dma_buf()) [[unlikely]] { c.fence_end.end(c.loop); }
         critical_section s{*c.domain};
         if (c.transaction != nullptr) { c.transaction->waiting = nullptr; }
         const phase p = c.state_now();
@@ -251,11 +250,12 @@ private:
     [[nodiscard, gnu::noinline]] static bool begin_wait(locked d, claim& c) noexcept {
         const time_point now = d->reads_kernel_clock ? event_loop::coarse_clock() : clock::coarse_now(d);
         const bool is_new_to_loop = !d->home.is_attached; // or has outlived it: `join` looks
-        if (may_be_overdue(d, now) || is_new_to_loop) {
+        if (may_be_overdue(d, now) || is_new_to_loop || &waiting_loops::choose(d, nullptr) != &d->loop) {
             c.waiter = nullptr;
             return core::leave_undone(d);
         }
         d->pool.take_first(c, 1);
+        c.loop = &d->loop;
         set_phase(c, phase::waiting);
         clock::enter(d, c, now, time_point::max());
         core::begin_patience(d, c);
@@ -389,8 +389,9 @@ private:
         }
         // A lease or this deadline may have passed: `wait` looks at the clock.
         const bool time_counts = r.options.deadline != time_point::max() || may_be_overdue(d, now);
-        const bool is_known = waiting_loops::find(d, *c.loop) != nullptr; // else `wait` makes it known
-        if (time_counts || !is_known || waiting_loops::join(d, c, *c.loop)) { return refuse(d, c, r, why); }
+        event_loop& loop = waiting_loops::choose(d, r.options.on);
+        const bool is_known = waiting_loops::find(d, loop) != nullptr; // else `wait` makes it known
+        if (time_counts || !is_known || waiting_loops::join(d, c, loop)) { return refuse(d, c, r, why); }
         c.place = r.place;
         c.waiter = waiter;
         r.mine = &c;

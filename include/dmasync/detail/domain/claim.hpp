@@ -66,11 +66,11 @@ struct claim : claim_node, timed, work, list_hook<patience_tag> {
     failure why{};              // why it failed, or is going to when it is about to wait
     deadline_span lease_span;   // of the lease, as the index of deadlines wants it
     claim** registration = nullptr;     // the mark of the lock_set that it is of, as long as that is in use by it
-    options_id options = ~unidentified; // lease, loop, label and user are what these say; never `unidentified`
+    options_id options = ~unidentified; // lease, label and user are what these say; never `unidentified`
     call_site place;                    // that asked for it; of a transaction's hold, that added to it last
     claim* next_free = nullptr;         // the pool's
 
-    event_loop* loop = nullptr;        // where the coroutine resumes
+    event_loop* loop = nullptr;        // where the coroutine resumes; set as a wait begins, or a loan
     waiting_loop* elsewhere = nullptr; // while it waits, in the queues or for fences, on another loop than the domain's
     std::coroutine_handle<> waiter;    // null when disowned, or not waiting
     std::chrono::nanoseconds lease{};
@@ -93,8 +93,9 @@ struct claim : claim_node, timed, work, list_hook<patience_tag> {
             events = POLLIN;
             return l.watch(*this);
         }
-        void end(event_loop& l) noexcept {
-            if (active) { l.unwatch(*this); }
+        /// `l` is where it began, if it ever did.
+        void end(event_loop* l) noexcept {
+            if (active) { l->unwatch(*this); }
             fence.reset();
         }
     };

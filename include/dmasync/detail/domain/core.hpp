@@ -64,11 +64,6 @@ public:
         return options.lease.value_or(d.options.lease);
     }
 
-    /// Where a coroutine goes on after a wait.
-    [[nodiscard]] static event_loop& loop_of(const domain_state& d, const lock_options& options) noexcept {
-        return options.on == nullptr ? d.loop : *options.on;
-    }
-
     static void adopt(locked d, claim& c, const acquire_request& r) noexcept {
         if (c.options != r.id) { static_cast<void>(adopt_options(d, c, r.id, r.options)); } // mostly there are none
         register_claim(c, r.registration);
@@ -95,7 +90,6 @@ public:
         if (lease.count() <= 0) { return false; }
         c.lease = lease;
         c.lease_span = clock::span_of(*d, lease);
-        c.loop = &loop_of(*d, options);
         c.label = options.name;
         c.user = options.user;
         c.options = id == unidentified ? ~unidentified : id;

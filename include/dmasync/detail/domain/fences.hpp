@@ -60,17 +60,17 @@ public:
         return open_brackets(c, c.domain->counters.granted_at_once);
     }
 
-    /// A coroutine waits for the fences of a claim that could not be handed over.
+    /// A coroutine waits for the fences of a claim that could not be handed over; `on`: the loop that its options name, or null.
     /// Returns: whether it waits; its waiter is then notified once, and may have been by now. Otherwise it has failed.
-    [[nodiscard]] static bool wait(claim& c) noexcept {
-        const bool prepared = waiting_loops::prepare(*c.domain, *c.loop);
+    [[nodiscard]] static bool wait(claim& c, event_loop* on) noexcept {
+        event_loop* const loop = waiting_loops::prepare(*c.domain, on);
         {
             critical_section s{*c.domain};
             failure why = c.why; // given up before it could wait
             if (!why && is_wounded(c)) { why = errc::wounded; }
             if (!why && s->open && c.deadline <= s->loop.now()) { why = errc::timed_out; }
-            if (!why && !prepared) { why = errc::out_of_memory; }
-            if (!why) { why = waiting_loops::join(s, c, *c.loop); }
+            if (!why && loop == nullptr) { why = errc::out_of_memory; }
+            if (!why) { why = waiting_loops::join(s, c, *loop); }
             if (why) {
                 refuse(s, c, why);
                 return false;
@@ -103,7 +103,7 @@ public:
             fenced = is_fenced(c);
         }
         if (!fenced) {
-            c.fence_end.end(*c.loop);
+            c.fence_end.end(c.loop);
             return true;
         }
         return go_on(c);

@@ -136,7 +136,6 @@ public:
         to.brackets = from.brackets;
         to.lease = from.lease;
         to.lease_span = from.lease_span;
-        to.loop = from.loop;
         to.options = from.options;
         to.label = from.label;
         to.user = from.user;

@@ -190,11 +190,11 @@ public:
     [[nodiscard]] static bool wait_again(transaction_state& t, claim& c, const acquire_request& r) noexcept {
         DMASYNC_ASSERT(t.held == nullptr && t.waiting == nullptr);
         leases::sweep(*c.domain);
-        event_loop& loop = core::loop_of(*c.domain, r.options);
-        const bool prepared = c.is_blocking() || waiting_loops::prepare(*c.domain, loop);
+        event_loop* const loop = c.is_blocking() ? nullptr : waiting_loops::prepare(*c.domain, r.options.on);
         critical_section s{*c.domain};
-        if (!c.why && !prepared) { c.why = errc::out_of_memory; }
-        if (!c.why && !c.is_blocking()) { c.why = waiting_loops::join(s, c, loop); }
+        if (!c.why && !c.is_blocking()) {
+            c.why = loop == nullptr ? failure{errc::out_of_memory} : waiting_loops::join(s, c, *loop);
+        }
         if (!c.why && is_closed(c)) { c.why = errc::closed; }
         if (!c.why && r.options.deadline <= s->loop.now()) { c.why = errc::timed_out; }
         if (c.why) {

@@ -22,6 +22,20 @@ namespace dmasync::inline DMASYNC_ABI::detail {
 
 class waiting_loops {
 public:
+    /// The loop that the calling thread is in a turn of; null outside of turns. As this shared object has it, else the one that
+    /// made the domain's loop.
+    [[nodiscard]] static event_loop* of_this_thread(locked d) noexcept {
+        event_loop* const l = event_loop::current();
+        return l != nullptr || !d->open ? l : d->loop.current_where_made();
+    }
+
+    /// Where a coroutine that the calling thread runs goes on after a wait that begins now: on the loop that its options name,
+    /// else the one it runs on, else the domain's.
+    [[nodiscard]] static event_loop& choose(locked d, event_loop* on) noexcept {
+        event_loop* const l = on != nullptr ? on : of_this_thread(d);
+        return l != nullptr ? *l : d->loop;
+    }
+
     /// The record of a loop; null where there is none.
     [[nodiscard]] static waiting_loop* find(locked d, const event_loop& l) noexcept {
         if (&l == &d->loop) { return &d->home; }
@@ -38,34 +52,20 @@ public:
         return static_cast<waiting_loop*>(d->elsewhere.next(w));
     }
 
-    /// Makes a loop known to the domain, before a claim waits on it. Locks. Aborts when the loop has another clock than the
-    /// domain's: what ends there could not be told here.
-    /// Returns: false without memory. A loop that has come to its end is not made known: `join` says so.
-    [[nodiscard]] static bool prepare(domain_state& d, event_loop& l) noexcept {
-        if (&l == &d.loop || is_known(d, l) || l.error()) { return true; }
-        if (!l.shares_clock_with(d.loop)) { misuse("a lock waits on a loop that has another clock than the domain's"); }
-        std::unique_ptr<waiting_loop> fresh{new (std::nothrow)
-                                                waiting_loop{d, l, *d.home.alarm.call, *d.home.call.call}};
-        if (fresh == nullptr) { return false; }
-        {
-            const lock_section s{d};
-            if (!s->open || find(s, l) != nullptr) { return true; } // another thread was faster
-            s->elsewhere.push_back(*fresh);
-            if (l.in_this_thread()) {
-                l.arm(fresh->alarm, event_loop::time_point::max());
-                fresh.release()->is_attached = true;
-                return true;
-            }
-            begin_call(*fresh);
-        }
-        call(fresh.release());
-        return true;
+    /// Chooses the loop of a wait that is about to begin, and makes it known to the domain. Locks. Aborts when the loop has
+    /// another clock than the domain's: what ends there could not be told here.
+    /// Returns: null without memory. A loop that has come to its end is not made known: `join` says so.
+    [[nodiscard]] static event_loop* prepare(domain_state& d, event_loop* on) noexcept {
+        bool is_known = false;
+        event_loop& l = choose(d, on, is_known);
+        return is_known || make_known(d, l) ? &l : nullptr;
     }
 
-    /// A claim is about to wait on its loop.
+    /// A claim is about to wait on a loop.
     /// Returns: the loop's error when it has come to its end.
     [[nodiscard]] static failure join(locked d, claim& c, event_loop& l) noexcept {
         DMASYNC_ASSERT(c.elsewhere == nullptr && !c.is_blocking());
+        c.loop = &l;
         if (&l == &d->loop) {
             if (d->home.is_attached || !d->open) { return {}; }
             d->sleepers_are_late = true;
@@ -119,9 +119,35 @@ public:
     }
 
 private:
-    [[nodiscard]] static bool is_known(domain_state& d, const event_loop& l) noexcept {
+    [[nodiscard]] static event_loop& choose(domain_state& d, event_loop* on, bool& is_known) noexcept {
         const lock_section s{d};
-        return find(s, l) != nullptr;
+        event_loop& l = choose(s, on);
+        is_known = !s->open || &l == &s->loop || find(s, l) != nullptr;
+        return l;
+    }
+
+    /// Returns: false without memory.
+    [[nodiscard]] static bool make_known(domain_state& d, event_loop& l) noexcept {
+        if (l.error()) { return true; }
+        std::unique_ptr<waiting_loop> fresh{new (std::nothrow)
+                                                waiting_loop{d, l, *d.home.alarm.call, *d.home.call.call}};
+        if (fresh == nullptr) { return false; }
+        {
+            const lock_section s{d};
+            if (!s->open || find(s, l) != nullptr) { return true; } // another thread was faster
+            if (!l.shares_clock_with(s->loop)) {
+                misuse("a lock waits on a loop that has another clock than the domain's");
+            }
+            s->elsewhere.push_back(*fresh);
+            if (l.in_this_thread()) {
+                l.arm(fresh->alarm, event_loop::time_point::max());
+                fresh.release()->is_attached = true;
+                return true;
+            }
+            begin_call(*fresh);
+        }
+        call(fresh.release());
+        return true;
     }
 };
 

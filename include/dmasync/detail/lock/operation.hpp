@@ -217,7 +217,7 @@ private:
         detail::claim& c = *asked_.mine;
         c.waiter = waiter;
         heed_stop();
-        return detail::fence_waits::wait(c);
+        return detail::fence_waits::wait(c, asked_.options.on);
     }
 
     /// Before a thread blocks: whether a set that was held can be had by now, or never will be.
