@@ -292,6 +292,67 @@ TEST_CASE("holds that wait for each other are a cycle, where both say whose they
                                          "1 more lock behind it");
 }
 
+TEST_CASE("owners of transactions that wait for each other outside of these are a cycle") {
+    fixture f;
+    int left = 0;
+    int right = 0;
+    support::transaction_user left_has{f.media, {.name = "left", .user = &left}};
+    support::transaction_user right_has{f.media, {.name = "right", .user = &right}};
+    REQUIRE(left_has.has_locked(write(f.a)));
+    REQUIRE(right_has.has_locked(write(f.b)));
+    waiter left_wants;
+    left_wants.start({.name = "left", .user = &left}, read(f.b));
+    waiter right_wants;
+    right_wants.start({.name = "right", .user = &right}, read(f.a));
+    f.loop.advance(1s);
+    REQUIRE(f.reports.size() == 1);
+    CHECK(f.reports[0].cycle == stuck_cycle::certain);
+    CHECK(f.reports[0].chain.size() == 5);
+}
+
+TEST_CASE("owners of two transactions each that wait for each other are a cycle") {
+    fixture f;
+    int left = 0;
+    int right = 0;
+    support::transaction_user left_has{f.media, {.name = "left", .user = &left}};
+    support::transaction_user right_has{f.media, {.name = "right", .user = &right}};
+    REQUIRE(left_has.has_locked(write(f.a)));
+    REQUIRE(right_has.has_locked(write(f.b)));
+    support::transaction_user right_wants{f.media, {.name = "right", .user = &right}};
+    support::transaction_user left_wants{f.media, {.name = "left", .user = &left}};
+    right_wants.lock(write(f.a));
+    left_wants.lock(write(f.b));
+    f.loop.advance(1s);
+    REQUIRE(f.reports.size() == 1);
+    CHECK(f.reports[0].cycle == stuck_cycle::certain);
+}
+
+TEST_CASE("where only its name tells what a transaction's owner waits for, it is a possible cycle") {
+    fixture f;
+    support::transaction_user left_has{f.media, {.name = "left"}};
+    support::transaction_user right_has{f.media, {.name = "right"}};
+    REQUIRE(left_has.has_locked(write(f.a)));
+    REQUIRE(right_has.has_locked(write(f.b)));
+    waiter left_wants;
+    left_wants.start({.name = "left"}, read(f.b));
+    waiter right_wants;
+    right_wants.start({.name = "right"}, read(f.a));
+    f.loop.advance(1s);
+    REQUIRE(!f.reports.empty());
+    CHECK(f.reports[0].cycle == stuck_cycle::possible);
+}
+
+TEST_CASE("a transaction that waits for another one of the same name is no cycle") {
+    fixture f;
+    support::transaction_user holds{f.media, {.name = "frame"}};
+    REQUIRE(holds.has_locked(write(f.a)));
+    support::transaction_user waits{f.media, {.name = "frame"}};
+    waits.lock(write(f.a));
+    f.loop.advance(1s);
+    REQUIRE(f.reports.size() == 1);
+    CHECK(f.reports[0].cycle == stuck_cycle::none);
+}
+
 TEST_CASE("where only names tell whose they are, it is a possible cycle") {
     fixture f;
     const guard left_has = try_lock(write(f.a), lock_options{.name = "left"});

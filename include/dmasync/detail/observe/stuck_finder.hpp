@@ -18,7 +18,7 @@
 namespace dmasync::inline DMASYNC_ABI::detail {
 
 /// Explains waits of one snapshot. A graph: an acquisition that waits leads to those in its way, and a hold to what waits
-/// on behalf of the same user, where that is known. One that leads nowhere does not move.
+/// in the same transaction or on behalf of the same user, where that is known. One that leads nowhere does not move.
 class stuck_finder {
 public:
     explicit stuck_finder(const domain_snapshot& seen) : seen_{seen} {
@@ -77,22 +77,27 @@ private:
                 all.push_back({o, waits ? step::waits_before : step::holds, shared(a, seen_.acquisitions[o])});
             }
         } else if (a.state != acquisition_state::expired) {
-            if (a.transaction) { add(all, by_transaction_, *a.transaction, step::also_waits); }
-            if (!a.transaction && a.user != nullptr) { add(all, by_user_, a.user, step::also_waits); }
-            if (guess && !a.transaction && a.user == nullptr && !a.set.empty()) { add_by_name(all, a); }
+            if (a.transaction) { add(all, by_transaction_, *a.transaction); }
+            if (a.user != nullptr) { add(all, by_user_, a.user, a.transaction); }
+            if (guess && a.user == nullptr && !a.set.empty()) { add_by_name(all, a); }
         }
         return all;
     }
 
+    /// Adds the waits of a user, but for those of the transaction whose own are listed already.
     template <class Key>
     void add(std::vector<link>& all, const std::map<Key, std::vector<std::size_t>>& waits, const Key& key,
-             step how) const {
+             const std::optional<std::size_t>& listed = {}) const {
         const auto found = waits.find(key);
         if (found == waits.end()) { return; }
-        for (const std::size_t w : found->second) { all.push_back({w, how, std::nullopt}); }
+        for (const std::size_t w : found->second) {
+            const bool is_listed = listed && seen_.acquisitions[w].transaction == listed;
+            if (!is_listed) { all.push_back({w, step::also_waits, std::nullopt}); }
+        }
     }
 
-    /// What waits at the place where the hold was locked is another run of the same code.
+    /// What waits at the place where the hold was locked is another run of the same code. So may be any two transactions that
+    /// have one name: they come to their locks in any order.
     void add_by_name(std::vector<link>& all, const acquisition& hold) const {
         const auto found = by_name_.find(hold.set.view());
         if (found == by_name_.end()) { return; }
@@ -100,7 +105,8 @@ private:
             const acquisition& wait = seen_.acquisitions[w];
             const bool same_place = wait.place.line() != 0 && wait.place.line() == hold.place.line() &&
                                     std::string_view{wait.place.file_name()} == hold.place.file_name();
-            if (!same_place && !wait.transaction && wait.user == nullptr) {
+            const bool are_transactions = wait.transaction && hold.transaction;
+            if (!same_place && !are_transactions && wait.user == nullptr) {
                 all.push_back({w, step::perhaps_also_waits, std::nullopt});
             }
         }
