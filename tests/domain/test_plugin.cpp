@@ -105,3 +105,17 @@ TEST_CASE_FIXTURE(fixture, "a plug-in does not block in a turn of a loop that it
     second.run_ready();
     CHECK(ec == errc::would_deadlock);
 }
+
+TEST_CASE_FIXTURE(fixture, "a plug-in's coroutine that waits in a turn of a loop that its host runs goes on there") {
+    manual_loop second{loop.time_source()};
+    auto held = try_lock(read(frame));
+    probe waits;
+    support::posted inside{[&] { waits = one.wait_to_write(frame); }};
+    second.post(inside);
+    second.run_ready();
+    held.unlock();
+    loop.run_ready();
+    CHECK(!waits.done());
+    second.run_ready();
+    CHECK(waits.done());
+}

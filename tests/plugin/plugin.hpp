@@ -6,6 +6,8 @@
 #include <dmasync/detail/sync/threading.hpp>
 #include <dmasync/domain.hpp>
 
+#include <support/probe.hpp>
+
 #include <system_error>
 
 namespace plugin {
@@ -16,6 +18,7 @@ struct functions {
     void (*try_write)(const dmasync::buffer&, std::error_code&);
     void (*lock_closed)(const dmasync::buffer&); ///< throws `closed`
     void (*blocking_write)(const dmasync::buffer&, std::error_code&);
+    probe (*wait_to_write)(dmasync::buffer);
     bool (*is_would_block)(const std::error_code&);
     dmasync::detail::thread_id (*this_thread_id)();
     dmasync::detail::thread_id (*thread_of_libc)();
