@@ -28,7 +28,8 @@ namespace dmasync::inline DMASYNC_ABI {
 /// One thread's source of time, readiness and turns; every awaitable of the library resumes on one.
 ///
 /// Words: *the loop's thread* is the one that is in `run` or `poll`, or, while none is, the one that will be next.
-/// Threads: `post`, `stop`, `now`, `fd`, `error`, `in_this_thread` and `current` from any; the rest from the loop's thread.
+/// Threads: `post`, `stop`, `now`, `fd`, `error`, `in_this_thread` and `current` from any; the rest from the loop's thread:
+/// `arm`, `watch` and their opposites abort while another thread is in a turn.
 /// Lifetime: outlives the domains made on it (not their buffers and guards; see `domain`), the awaitables that wait on
 /// it, and calls of `post` and `stop` under way.
 /// Hosting: any other loop can host this one: wait until `fd()` is readable, then call `poll()`.
@@ -113,22 +114,26 @@ public:
     /// Has `t` called once its time has come, never early. An armed timer is moved.
     /// Hears of the loop's end, too, however late its time is: `time_point::max()` waits for that alone.
     void arm(timer& t, time_point when) noexcept {
-        disarm(t);
+        const bool is_outside = is_outside_turn("event_loop::arm on another thread than the loop's");
+        if (std::exchange(t.armed_, false)) { timers_.erase(t); }
         t.when = std::max(when, earliest_);
         t.armed_ = true;
         timers_.push(t);
-        if (!in_this_thread()) { flush_outside_turn(); }
+        if (is_outside) { flush_outside_turn(); }
     }
 
     /// Takes an armed timer back; it will not be called.
     void disarm(timer& t) noexcept {
-        if (std::exchange(t.armed_, false)) { timers_.erase(t); }
+        if (!std::exchange(t.armed_, false)) { return; }
+        static_cast<void>(is_outside_turn("event_loop::disarm on another thread than the loop's"));
+        timers_.erase(t);
     }
 
     /// Has `w` called once `w.fd` shows one of `w.events`, or an error. The descriptor must stay open meanwhile, and be
     /// no dma-buf: the kernel wakes such a poll too early when two fences are pending; wait on an exported sync_file.
     /// Errors: what the kernel says of the descriptor; `errc::out_of_memory`; `error()` of the loop.
     [[nodiscard]] std::error_code watch(fd_watch& w) noexcept {
+        const bool is_outside = is_outside_turn("event_loop::watch on another thread than the loop's");
         if (w.active) { detail::misuse("fd_watch is active already"); }
         w.revents = 0;
         if (is_broken()) { return error(); }
@@ -136,7 +141,7 @@ public:
         const std::error_code ec = start_watch(w);
         w.active = !ec;
         if (ec) { watches_.remove(w); }
-        if (!in_this_thread()) { flush_outside_turn(); }
+        if (is_outside) { flush_outside_turn(); }
         return ec;
     }
 
@@ -144,9 +149,10 @@ public:
     /// the loop is in, so that its other side sees a close no earlier; outside of a turn it lets go of it at once.
     void unwatch(fd_watch& w) noexcept {
         if (!std::exchange(w.active, false)) { return; }
+        const bool is_outside = is_outside_turn("event_loop::unwatch on another thread than the loop's");
         if (!is_broken()) { stop_watch(w); }
         watches_.remove(w);
-        if (!in_this_thread()) { flush_outside_turn(); }
+        if (is_outside) { flush_outside_turn(); }
     }
 
     /// Runs what comes until `stop` is called. May be called again afterwards, or the loop be hosted: what is left shows
@@ -287,6 +293,15 @@ private:
 
     /// Virtual, because that finds the function of the shared object that made the loop. Not to be overridden.
     virtual event_loop* find_current() const noexcept { return current(); }
+
+    /// Whether no turn is under way. Aborts with the message when one is, on another thread; in a forked child that one
+    /// is gone.
+    [[nodiscard]] bool is_outside_turn(const char* misused) const noexcept {
+        const detail::thread_id runner = runner_.load(std::memory_order_relaxed);
+        if (runner == detail::this_thread_id()) [[likely]] { return false; }
+        if (runner != detail::thread_id{} && !mark_.is_in_child()) { detail::misuse(misused); }
+        return true;
+    }
 
     struct turn_scope {
         explicit turn_scope(event_loop& l) noexcept : loop{l}, outer{l.runner_.load(std::memory_order_relaxed)} {

@@ -467,3 +467,46 @@ TEST_CASE_TEMPLATE("misuse of a loop ends the process and says why", Kind, EVERY
         }(*loop));
     });
 }
+
+TEST_CASE_TEMPLATE("timers and watches touched on another thread while the loop is in a turn abort", Kind, EVERY_LOOP) {
+    if (!make<Kind>()) { return; }
+    const auto check = [](const std::string& call, const auto& body) {
+        support::check_misuse("event_loop::" + call + " on another thread than the loop's", [&body] {
+            const auto loop = make<Kind>();
+            const support::pipe p;
+            timed alarm;
+            watch readable{p.read_end.get(), POLLIN};
+            posted turn{[&] {
+                loop->arm(alarm, loop->now() + 1h);
+                std::thread{[&] { body(*loop, alarm, readable); }}.join();
+            }};
+            loop->post(turn);
+            loop->poll();
+        });
+    };
+    check("arm", [](event_loop& l, timed& t, watch&) { l.arm(t, l.now()); });
+    check("disarm", [](event_loop& l, timed& t, watch&) { l.disarm(t); });
+    check("watch", [](event_loop& l, timed&, watch& w) { static_cast<void>(l.watch(w)); });
+    check("unwatch", [](event_loop& l, timed&, watch& w) {
+        w.active = true; // as if it had been watched by the turn
+        l.unwatch(w);
+    });
+}
+
+TEST_CASE_TEMPLATE("between turns a loop's timers and watches may be touched on any thread, one at a time", Kind,
+                   EVERY_LOOP) {
+    const auto loop = make<Kind>();
+    if (!loop) { return; }
+    const support::pipe p;
+    timed alarm;
+    watch readable{p.read_end.get(), POLLIN};
+    std::error_code ec;
+    std::thread{[&] {
+        loop->arm(alarm, loop->now() + 1h);
+        ec = loop->watch(readable);
+        loop->disarm(alarm);
+        loop->unwatch(readable);
+    }}.join();
+    CHECK(!ec);
+    CHECK(!readable.active);
+}
