@@ -187,6 +187,26 @@ TEST_CASE("a lock that names no loop goes on where its coroutine runs, not on th
     CHECK(seen == f.other.get());
 }
 
+TEST_CASE("a lock that queues the shortest way goes on where its coroutine runs, too") {
+    fixture f;
+    {
+        waiter first;
+        first.start({}, write(f.screen));
+        f.loop.run_ready(); // the domain's loop keeps the time from here on
+    }
+    buffer other = f.media->allocate(64);
+    for (int i = 0; i < 1000; ++i) {
+        CHECK(try_lock(write(other)));
+    } // the domain is this thread's, its record has no options
+    event_loop* seen = nullptr;
+    probe p;
+    f.run_on(*f.other, [&] { p = look_after(f.screen, seen); });
+    f.held.unlock();
+    f.loop.run_ready();
+    f.other->run_ready();
+    CHECK(seen == f.other.get());
+}
+
 TEST_CASE("the loop of a wait is chosen anew each time, whatever the same options meant before") {
     fixture f;
     event_loop* first = nullptr;
