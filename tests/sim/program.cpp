@@ -28,6 +28,7 @@ public:
             end.what = verb::close_domain;
             p_.operations[p_.operations.size() - 1 - random_.below(count / 3)] = end;
         }
+        if (p_.loops > 1 && random_.percent(15)) { p_.closed = p_.loops - 1; }
         return std::move(p_);
     }
 

@@ -87,6 +87,7 @@ struct program {
     int threads = 1;
     int loops = 1;        // thread i has a loop if i < loops; the first is the domain's
     unsigned stalled = 0; // a bit for each loop that has no turn before the end, but by operations that are done in one
+    int closed = -1;      // the loop that its thread closes when it has done its operations; none: -1
     int buffers = 2;
     unsigned dma_bufs = 0; // a bit for each buffer that is one
     std::int64_t lease = 0;

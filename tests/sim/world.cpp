@@ -196,6 +196,7 @@ private:
             }
             point();
         }
+        if (thread == p_.closed) { close_loop(thread); }
         for (int i = 0; i < 10 && !ending_; ++i) {
             poll_loop(thread);
             yield();
@@ -215,9 +216,40 @@ private:
         loop(thread).poll();
     }
 
+    /// What waits on the loop is told at once, but where another thread is about to make the loop known to the domain: that is
+    /// posted later, and run at the end.
+    void close_loop(int thread) {
+        const std::vector<const actor*> before = waiting_on(thread);
+        note("loop %d is closed", thread);
+        closed_something_ = true;
+        loop(thread).close();
+        const undisturbed here;
+        if (!media_ || closing_ || is_becoming_known(loop(thread))) { return; }
+        for (const actor* a : before) {
+            if (a->waits()) { violated(invariant::answers, "#%d waits on loop %d, which is closed", a->id, thread); }
+        }
+    }
+
+    [[nodiscard]] bool is_becoming_known(const event_loop& l) {
+        const detail::locked d{detail::inspector::state_of(*media_)};
+        const detail::waiting_loop* const record = detail::waiting_loops::find(d, l);
+        return record != nullptr && record->called;
+    }
+
+    [[nodiscard]] std::vector<const actor*> waiting_on(int thread) {
+        std::vector<const actor*> found;
+        for (const auto& a : actors_) {
+            const bool begun = a != nullptr && a->begun && a->waits() && a->asked->what == verb::lock;
+            if (begun && a->options.on == &loop(thread)) { found.push_back(a.get()); }
+        }
+        return found;
+    }
+
     /// Some loops stall: theirs is a holder that computes, or a host that does not come back. It polls at the end of the run.
     void poll_loop(int thread) {
-        if (!has_loop(thread) || (p_.stalled >> static_cast<unsigned>(thread) & 1U) != 0) { return; }
+        if (!has_loop(thread) || thread == p_.closed || (p_.stalled >> static_cast<unsigned>(thread) & 1U) != 0) {
+            return;
+        }
         const auto begun = loop(thread).now();
         for (int turns = 0; turns < 3; ++turns) { // what is granted late may end in the next turn
             loop(thread).poll();
