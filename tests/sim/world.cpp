@@ -231,9 +231,13 @@ private:
     }
 
     [[nodiscard]] bool is_becoming_known(const event_loop& l) {
-        const detail::locked d{detail::inspector::state_of(*media_)};
-        const detail::waiting_loop* const record = detail::waiting_loops::find(d, l);
-        return record != nullptr && record->called;
+        const detail::domain_state& d = detail::inspector::state_of(*media_); // no other thread does a step meanwhile
+        if (&l == &d.loop) { return d.home.called; }
+        for (const detail::sleeper* s = d.elsewhere.front(); s != nullptr; s = d.elsewhere.next(*s)) {
+            const auto& record = static_cast<const detail::waiting_loop&>(*s);
+            if (&record.loop == &l) { return record.called; }
+        }
+        return false;
     }
 
     [[nodiscard]] std::vector<const actor*> waiting_on(int thread) {
