@@ -216,18 +216,21 @@ private:
         loop(thread).poll();
     }
 
-    /// What waits on the loop is told at once, but where another thread is about to make the loop known to the domain: that is
-    /// posted later, and run at the end.
+    /// No claim waits on the loop afterwards, but where another thread is about to make the loop known to the domain: that is
+    /// posted later, and run at the end. So is what another thread has granted and is about to post.
     void close_loop(int thread) {
-        const std::vector<const actor*> before = waiting_on(thread);
         note("loop %d is closed", thread);
         closed_something_ = true;
         loop(thread).close();
         const undisturbed here;
         if (!media_ || closing_ || is_becoming_known(loop(thread))) { return; }
-        for (const actor* a : before) {
-            if (a->waits()) { violated(invariant::answers, "#%d waits on loop %d, which is closed", a->id, thread); }
-        }
+        detail::inspector::state_of(*media_).pool.for_each_begun([&](const detail::claim& c) {
+            const detail::phase p = c.state_now();
+            const bool waits = p == detail::phase::waiting || p == detail::phase::fenced;
+            if (waits && !c.is_blocking() && !c.posted && c.loop == &loop(thread)) {
+                violated(invariant::answers, "a claim waits on loop %d, which is closed", thread);
+            }
+        });
     }
 
     [[nodiscard]] bool is_becoming_known(const event_loop& l) {
@@ -238,15 +241,6 @@ private:
             if (&record.loop == &l) { return record.called; }
         }
         return false;
-    }
-
-    [[nodiscard]] std::vector<const actor*> waiting_on(int thread) {
-        std::vector<const actor*> found;
-        for (const auto& a : actors_) {
-            const bool begun = a != nullptr && a->begun && a->waits() && a->asked->what == verb::lock;
-            if (begun && a->options.on == &loop(thread)) { found.push_back(a.get()); }
-        }
-        return found;
     }
 
     /// Some loops stall: theirs is a holder that computes, or a host that does not come back. It polls at the end of the run.
