@@ -16,7 +16,6 @@
 #include <algorithm>
 #include <chrono>
 #include <coroutine>
-#include <stop_token>
 #include <system_error>
 
 #include <poll.h>
@@ -180,9 +179,8 @@ private:
     };
 
     void judge() noexcept {
-        const std::stop_token* stop = options_.stop.get();
         if (outcome_) { return; }
-        if (stop != nullptr && stop->stop_requested()) {
+        if (options_.stop.requested()) {
             outcome_ = errc::cancelled;
         } else if (options_.deadline != event_loop::time_point::max() && loop_.now() >= options_.deadline) {
             outcome_ = errc::timed_out;

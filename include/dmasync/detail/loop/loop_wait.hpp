@@ -9,7 +9,6 @@
 #include <dmasync/wait_options.hpp>
 
 #include <coroutine>
-#include <stop_token>
 #include <system_error>
 
 namespace dmasync::inline DMASYNC_ABI::detail {
@@ -32,9 +31,8 @@ protected:
 
     /// Whether there is no need to begin: stop was requested, or the loop has failed.
     [[nodiscard]] bool is_refused() noexcept {
-        const std::stop_token* stop = options_.stop.get();
         outcome_ = loop_.error();
-        if (!outcome_ && stop != nullptr && stop->stop_requested()) { outcome_ = errc::cancelled; }
+        if (!outcome_ && options_.stop.requested()) { outcome_ = errc::cancelled; }
         return static_cast<bool>(outcome_);
     }
 
