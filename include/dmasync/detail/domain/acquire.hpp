@@ -175,9 +175,7 @@ public:
         {
             critical_section s{*c.domain};
             failure why = c.why; // set when it was cancelled before it could wait
-            if (!why && !c.is_blocking()) {
-                why = loop == nullptr ? failure{errc::out_of_memory} : waiting_loops::join(s, c, *loop);
-            }
+            if (!why && !c.is_blocking()) { why = waiting_loops::join(s, c, loop); }
             if (!why) {
                 why = c.transaction == nullptr ? core::try_grant(s, c, r) : transactions::try_grant_part(s, c, r);
             }

@@ -69,8 +69,7 @@ public:
             failure why = c.why; // given up before it could wait
             if (!why && is_wounded(c)) { why = errc::wounded; }
             if (!why && s->open && c.deadline <= s->loop.now()) { why = errc::timed_out; }
-            if (!why && loop == nullptr) { why = errc::out_of_memory; }
-            if (!why) { why = waiting_loops::join(s, c, *loop); }
+            if (!why) { why = waiting_loops::join(s, c, loop); }
             if (why) {
                 refuse(s, c, why);
                 return false;

@@ -192,9 +192,7 @@ public:
         leases::sweep(*c.domain);
         event_loop* const loop = c.is_blocking() ? nullptr : waiting_loops::prepare(*c.domain, r.options.on);
         critical_section s{*c.domain};
-        if (!c.why && !c.is_blocking()) {
-            c.why = loop == nullptr ? failure{errc::out_of_memory} : waiting_loops::join(s, c, *loop);
-        }
+        if (!c.why && !c.is_blocking()) { c.why = waiting_loops::join(s, c, loop); }
         if (!c.why && is_closed(c)) { c.why = errc::closed; }
         if (!c.why && r.options.deadline <= s->loop.now()) { c.why = errc::timed_out; }
         if (c.why) {

@@ -61,8 +61,11 @@ public:
         return is_known || make_known(d, l) ? &l : nullptr;
     }
 
-    /// A claim is about to wait on a loop.
-    /// Returns: the loop's error when it has come to its end.
+    /// A claim is about to wait on a loop, as `prepare` has given it.
+    /// Returns: the loop's error when it has come to its end; `out_of_memory` for null.
+    [[nodiscard]] static failure join(locked d, claim& c, event_loop* l) noexcept {
+        return l == nullptr ? failure{errc::out_of_memory} : join(d, c, *l);
+    }
     [[nodiscard]] static failure join(locked d, claim& c, event_loop& l) noexcept {
         DMASYNC_ASSERT(c.elsewhere == nullptr && !c.is_blocking());
         c.loop = &l;
