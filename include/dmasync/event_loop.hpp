@@ -204,12 +204,13 @@ public:
             flush(); // the kernel lets go of the files that it watches
         }
         if (!is_broken()) { end_with(errc::closed); }
-        for (std::uint64_t before = calls_ - 1; calls_ != before || local_ != nullptr;) {
+        std::uint64_t before = 0;
+        do {
             before = calls_;
             run_batch();
             end_waits();
             run_deferred();
-        }
+        } while (calls_ != before || local_ != nullptr);
     }
 
     /// A descriptor that is readable when `poll` has something to do. Owned by the loop.

@@ -153,7 +153,9 @@ private:
     static void set_or_call(locked d, waiting_loop& w, sleeper*& first) noexcept {
         const bool may_set = d->open || &w == &d->home; // another one is dropped, in a turn of its own
         if (may_set && w.loop.in_this_thread()) { return set_alarm(d, w); }
-        if (!std::exchange(w.called, true)) { chain(w, first); }
+        if (w.called) { return; }
+        waiting_loops::begin_call(w);
+        chain(w, first);
     }
 
     static void wake(blocked_thread& t, sleeper*& first) noexcept {
@@ -169,8 +171,9 @@ private:
         }
     }
 
+    /// To be called with those that are chained already. It is marked as being called.
     static void chain(sleeper& s, sleeper*& first) noexcept {
-        s.is_being_called.store(true, std::memory_order_relaxed);
+        DMASYNC_ASSERT(peek(s.is_being_called));
         s.next_called = std::exchange(first, &s);
     }
 };
