@@ -8,24 +8,15 @@
 #include <doctest/doctest.h>
 #include <support/callback.hpp>
 #include <support/lock_fixture.hpp>
-#include <support/probe.hpp>
-#include <support/waiter.hpp>
 
-#include <array>
 #include <chrono>
 #include <cstddef>
-#include <memory>
-#include <optional>
-#include <span>
 #include <stop_token>
 #include <system_error>
 #include <thread>
-#include <utility>
-#include <vector>
 
 using namespace dmasync;
 using fixture = support::lock_fixture;
-using support::waiter;
 using namespace std::chrono_literals;
 
 // ---- threads without coroutines --------------------------------------------------------------------------------------

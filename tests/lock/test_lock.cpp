@@ -2,11 +2,9 @@
 #include <dmasync/lock.hpp>
 
 #include <dmasync/domain.hpp>
-#include <dmasync/epoll_loop.hpp>
 #include <dmasync/manual_loop.hpp>
 
 #include <doctest/doctest.h>
-#include <support/callback.hpp>
 #include <support/lock_fixture.hpp>
 #include <support/probe.hpp>
 #include <support/waiter.hpp>
@@ -14,12 +12,9 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
-#include <memory>
-#include <optional>
 #include <span>
 #include <stop_token>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 

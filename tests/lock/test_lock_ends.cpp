@@ -2,7 +2,6 @@
 #include <dmasync/lock.hpp>
 
 #include <dmasync/domain.hpp>
-#include <dmasync/epoll_loop.hpp>
 #include <dmasync/manual_loop.hpp>
 
 #include <doctest/doctest.h>
@@ -21,7 +20,6 @@
 #include <system_error>
 #include <thread>
 #include <utility>
-#include <vector>
 
 using namespace dmasync;
 using fixture = support::lock_fixture;

@@ -6,26 +6,20 @@
 
 #include <doctest/doctest.h>
 #include <support/fake_dma_buf.hpp>
-#include <support/probe.hpp>
 #include <support/transaction_fixture.hpp>
 #include <support/transaction_user.hpp>
-#include <support/waiter.hpp>
 
-#include <array>
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <stop_token>
 #include <system_error>
 #include <thread>
 #include <utility>
-#include <vector>
 
 using namespace dmasync;
 using namespace std::chrono_literals;
 using fixture = support::transaction_fixture;
 using support::transaction_user;
-using support::waiter;
 
 // ---- time ------------------------------------------------------------------------------------------------------------
 

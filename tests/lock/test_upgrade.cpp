@@ -1,25 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include <dmasync/domain.hpp>
 #include <dmasync/lock.hpp>
-#include <dmasync/manual_loop.hpp>
 #include <dmasync/transaction.hpp>
 
 #include <doctest/doctest.h>
 #include <support/fake_dma_buf.hpp>
-#include <support/probe.hpp>
 #include <support/transaction_fixture.hpp>
 #include <support/transaction_user.hpp>
 #include <support/waiter.hpp>
 
-#include <array>
 #include <chrono>
-#include <memory>
-#include <optional>
-#include <stop_token>
 #include <system_error>
-#include <thread>
-#include <utility>
-#include <vector>
 
 using namespace dmasync;
 using namespace std::chrono_literals;

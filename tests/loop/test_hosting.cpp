@@ -9,30 +9,19 @@
 
 #include <doctest/doctest.h>
 #include <support/callback.hpp>
-#include <support/child.hpp>
 #include <support/every_loop.hpp>
 #include <support/pipe.hpp>
 #include <support/probe.hpp>
 
-#include <algorithm>
-#include <array>
-#include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstddef>
 #include <deque>
-#include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <system_error>
 #include <thread>
-#include <vector>
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 using namespace dmasync;
 using namespace std::chrono_literals;

@@ -2,42 +2,24 @@
 /// What every event loop on a real clock does. No test relies on how long something takes: where time matters, only on
 /// the order of what happens, and on nothing being early.
 #include <dmasync/domain.hpp>
-#include <dmasync/epoll_loop.hpp>
-#include <dmasync/manual_loop.hpp>
-#include <dmasync/task.hpp>
-#include <dmasync/wait.hpp>
 
 #include <doctest/doctest.h>
 #include <support/callback.hpp>
-#include <support/child.hpp>
 #include <support/every_loop.hpp>
 #include <support/pipe.hpp>
-#include <support/probe.hpp>
 
 #include <algorithm>
-#include <array>
-#include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstddef>
 #include <deque>
-#include <memory>
 #include <optional>
-#include <random>
-#include <string>
 #include <system_error>
-#include <thread>
-#include <vector>
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 using namespace dmasync;
 using namespace std::chrono_literals;
-using support::host_until;
-using support::is_readable;
 using support::make;
 using support::posted;
 using support::timed;
